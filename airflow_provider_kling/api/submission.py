@@ -1,0 +1,241 @@
+"""The one way to a create. Everything that decides whether money is spent stands in this file.
+
+===================================================  ==========  ===========================================
+what happened                                        bought?     what is done
+===================================================  ==========  ===========================================
+never reached the service                            no          again, after a pause
+a refusal in Kling's words (1000-1304), or a 4xx     no          by code; 1302 again after a pause
+5001, in Kling's own words                           no          again, after a pause
+silence after sending; 5000, 5002; other 5xx; 408,   maybe       look up by external id: found, adopt; not
+499; an answer nobody can read                                   found twice, again with the same id
+"external_task_id … already exists"                  yes, by us  look up, adopt
+the look-up itself fails                             unknown     stop and say so; never sent again
+===================================================  ==========  ===========================================
+
+Sending again is safe only because the service refuses a second task with the same external id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_kling.api import wire
+from airflow_provider_kling.api.catalog import TaskKind
+from airflow_provider_kling.api.flows import Flow, NoAnswer, Outcome, Send, Sleep, get_task
+from airflow_provider_kling.api.polling import backoff
+from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
+from airflow_provider_kling.api.wire import Answer
+from airflow_provider_kling.exceptions import (
+    KlingAPIError,
+    KlingConnectionError,
+    KlingDuplicateError,
+    KlingRateLimitError,
+    KlingRejectedError,
+    KlingResponseError,
+    KlingServerError,
+    KlingTaskNotFoundError,
+    KlingUnknownOutcomeError,
+)
+
+log = logging.getLogger(__name__)
+
+#: How often a create is sent while it is certain that nothing was bought.
+CREATE_ATTEMPTS = 5
+#: How often a create is sent when each time its fate was unknown and no task was found.
+UNKNOWN_ATTEMPTS = 3
+#: Seconds between two look-ups after a create of unknown fate: a look-up may lag behind a create.
+LOOK_AGAIN_AFTER = 5.0
+#: How often to look for a task that the service says exists.
+TAKEN_LOOKS = 6
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The task that stands for a request.
+
+    :param task: as the service last described it.
+    :param bought: this call created it; otherwise it was there and was adopted.
+    :param generation: how many tasks before it failed at Kling.
+    """
+
+    task: GenerationTask
+    bought: bool
+    generation: int = 0
+
+
+class _LookUpUnsupportedError(Exception):
+    """The host has no look-up by external id."""
+
+
+def submit(
+    body: Mapping[str, Any],
+    kind: TaskKind,
+    external_id: Callable[[int], str],
+    *,
+    look_up_first: bool,
+    generation: int = 0,
+    official: bool = True,
+) -> Flow[Submission]:
+    """Create a task unless there is one; never a second one that is not failed.
+
+    :param body: the request, without ``external_task_id``.
+    :param external_id: the id of the n-th generation; it may raise to forbid further ones.
+    :param look_up_first: an earlier attempt may have created it.
+    :param generation: where to start; earlier ones are known to have failed.
+    :param official: a host of Kling's own, which has look-ups; a relay may not.
+    :raises KlingUnknownOutcomeError: see the table above.
+    :raises KlingAPIError: refused; nothing was bought.
+    """
+    while True:
+        name = external_id(generation)
+        if look_up_first:
+            try:
+                found = yield from _look_up(name, kind, official)
+            except _LookUpUnsupportedError:
+                log.warning(
+                    "This host can't look tasks up by external id: whether an earlier try bought this video "
+                    "can't be known, and it is bought now. Set retries=0 if that must not happen."
+                )
+                found = None
+            except KlingAPIError as e:
+                if e.hopeless:
+                    raise
+                raise _unknown(
+                    name, f"An earlier try may have submitted it, and the look-up failed: {e}"
+                ) from e
+            if found is not None and found.status is not TaskStatus.FAILED:
+                return Submission(found, bought=False, generation=generation)
+            if found is not None:
+                log.info("Task %s (external id %s) failed at Kling and was not charged.", found.task_id, name)
+                generation += 1
+                continue
+        submission = yield from _create(dict(body, external_task_id=name), kind, name, generation, official)
+        if submission.bought or submission.task.status is not TaskStatus.FAILED:
+            return submission
+        # Somebody else's, earlier, and failed: step past it, looking before each step.
+        generation += 1
+        look_up_first = True
+
+
+def _create(
+    body: Mapping[str, Any], kind: TaskKind, name: str, generation: int, official: bool
+) -> Flow[Submission]:
+    unknown = 0
+    for attempt in range(1, CREATE_ATTEMPTS + 1):
+        outcome = yield Send("POST", kind.path, body=body)
+        try:
+            task = _accepted(outcome, kind)
+        except KlingDuplicateError as e:
+            # After a create of unknown fate, the task that holds the id is the one we sent.
+            task = yield from _find_taken(name, kind, official, e)
+            return Submission(task, bought=unknown > 0, generation=generation)
+        except _UnknownFateError as e:
+            log.warning("Whether Kling accepted external id %s is not known (%s). Looking it up.", name, e)
+            found = yield from _look_twice(name, kind, official, str(e))
+            if found is not None:
+                return Submission(found, bought=True, generation=generation)
+            unknown += 1
+            if unknown == UNKNOWN_ATTEMPTS:
+                raise _unknown(name, f"{unknown} times in a row: {e}, and no task was found") from e
+            log.warning("No task has external id %s: sending the create again with the same id.", name)
+        except (KlingConnectionError, KlingServerError, KlingRateLimitError) as e:
+            if attempt == CREATE_ATTEMPTS:
+                raise
+            log.warning("%s Sending again.", e)
+            yield Sleep(backoff(attempt, e.retry_after))
+        else:
+            if task.external_task_id != name:
+                log.warning(
+                    "The host did not confirm external id %s: it may not protect against a second purchase.",
+                    name,
+                )
+            return Submission(task, bought=True, generation=generation)
+    raise _unknown(name, "gave up after too many attempts")
+
+
+class _UnknownFateError(Exception):
+    """A create was sent and it is not certain that it was refused."""
+
+
+def _accepted(outcome: Outcome, kind: TaskKind) -> GenerationTask:
+    """The new task; raises ``KlingAPIError`` only when it is certain that nothing was bought."""
+    if isinstance(outcome, NoAnswer):
+        if not outcome.sent:
+            raise outcome.error()
+        raise _UnknownFateError(outcome.reason)
+    if not isinstance(outcome, Answer):
+        raise _UnknownFateError("no outcome was given")
+    try:
+        return wire.decode_task(outcome, kind)
+    except KlingAPIError as e:
+        if _certainly_refused(outcome):
+            raise
+        raise _UnknownFateError(f"HTTP {outcome.status}: {' '.join(outcome.text[:200].split())!r}") from e
+
+
+def _certainly_refused(answer: Answer) -> bool:
+    code = wire.kling_code(answer)
+    if code is not None and code != 0:
+        return 1000 <= code < 2000 or code == 5001
+    # Without Kling's code the words may be a proxy's, spoken after Kling accepted; a 4xx is not.
+    return 300 <= answer.status < 500 and answer.status not in (408, 499)
+
+
+def _look_up(name: str, kind: TaskKind, official: bool) -> Flow[GenerationTask | None]:
+    try:
+        task = yield from get_task(name, kind)
+    except KlingTaskNotFoundError:
+        return None
+    except (KlingRejectedError, KlingResponseError, KlingServerError) as e:
+        missing_route = e.code is None and e.http_status in (200, 404, 405, 501)
+        if missing_route and not official:
+            raise _LookUpUnsupportedError from e
+        raise
+    return task
+
+
+def _look_twice(name: str, kind: TaskKind, official: bool, why: str) -> Flow[GenerationTask | None]:
+    try:
+        found = yield from _look_up(name, kind, official)
+        if found is None:
+            yield Sleep(LOOK_AGAIN_AFTER)
+            found = yield from _look_up(name, kind, official)
+    except _LookUpUnsupportedError as e:
+        raise _unknown(name, f"{why}, and this host can't look tasks up by external id", hopeless=True) from e
+    except KlingAPIError as e:
+        raise _unknown(name, f"{why}, and the look-up failed: {e}") from e
+    return found
+
+
+def _find_taken(
+    name: str, kind: TaskKind, official: bool, refusal: KlingDuplicateError
+) -> Flow[GenerationTask]:
+    """The task that holds an id; it exists, so a look-up that does not see it yet is late."""
+    for look in range(1, TAKEN_LOOKS + 1):
+        try:
+            found = yield from _look_up(name, kind, official)
+        except (_LookUpUnsupportedError, KlingAPIError) as e:
+            raise _unknown(name, f"It exists ({refusal.service_message}), and the look-up failed: {e}") from e
+        if found is not None:
+            return found
+        yield Sleep(backoff(look))
+    raise _unknown(name, f"It exists ({refusal.service_message}), and no look-up finds it")
+
+
+def _unknown(name: str, why: str, *, hopeless: bool = False) -> KlingUnknownOutcomeError:
+    advice = (
+        "A retry can't find out either, so none is made: look into the host's console, and clear this task "
+        "only if the video is not there."
+        if hopeless
+        else "A retry looks it up before anything is bought."
+    )
+    error = KlingUnknownOutcomeError(
+        f"It is not known whether the video with external id {name} was bought. {why}. "
+        f"Nothing was sent again. {advice}",
+        external_task_id=name,
+    )
+    error.hopeless = hopeless
+    return error
