@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_provider_kling import exceptions as ex
-from airflow_provider_kling.api.tasks import GenerationTask
+from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
 
 #: A body is quoted up to this many characters.
 QUOTED = 500
@@ -215,6 +215,22 @@ _UNREADABLE = _Meaning(
 def unreadable(status: int, text: str) -> ex.KlingAPIError:
     """The exception for an answer with a success status that nobody can read."""
     return _error(_UNREADABLE, status=status, code=None, text=text, request_id="", retry_after=None)
+
+
+def check_ended_well(task: GenerationTask) -> None:
+    """Accept a task that has ended with a video.
+
+    :raises KlingTaskFailedError: it failed at Kling.
+    :raises KlingResponseError: it succeeded and no video is named.
+    """
+    if task.status is TaskStatus.FAILED:
+        raise task_failed(task)
+    if not task.videos:
+        raise ex.KlingResponseError(
+            f"Task {task.task_id} succeeded, but the answer names no video. A retry looks again, nothing is "
+            f"bought again (request_id {task.request_id or 'not given'}).",
+            request_id=task.request_id,
+        )
 
 
 def task_failed(task: GenerationTask) -> ex.KlingTaskFailedError:

@@ -1,0 +1,130 @@
+"""What an Airflow connection of type ``kling`` says, read and checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_kling.api import catalog
+from airflow_provider_kling.api.auth import AccessKeyAuth, ApiKeyAuth, KlingAuth
+from airflow_provider_kling.api.client import ClientSettings
+from airflow_provider_kling.api.requests import HostLimits
+from airflow_provider_kling.exceptions import KlingInputError
+
+T = TypeVar("T", int, float)
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class KlingConnection:
+    """A connection of type ``kling``.
+
+    :param client: where and how to call.
+    :param limits: what the host takes.
+    :param model_name: used where a request names none.
+    """
+
+    client: ClientSettings
+    limits: HostLimits
+    model_name: str
+
+    @classmethod
+    def read(cls, connection: Connection) -> KlingConnection:
+        """Read and check it.
+
+        :raises KlingInputError: no usable key, host or extra.
+        """
+        extra = _extra_of(connection)
+        base_url = _base_url(connection)
+        return cls(
+            client=ClientSettings(
+                base_url=base_url,
+                auth=_auth_of(connection),
+                timeout=_number(extra, "timeout", float) or ClientSettings.timeout,
+                proxy=extra.get("proxy") or None,
+                verify=_verify(extra),
+            ),
+            limits=HostLimits(
+                official=urlsplit(base_url).hostname in catalog.OFFICIAL_HOSTS,
+                prompt_max_chars=_number(extra, "prompt_max_chars", int),
+                negative_prompt_max_chars=_number(extra, "negative_prompt_max_chars", int),
+            ),
+            model_name=str(extra.get("model_name") or catalog.DEFAULT_MODEL),
+        )
+
+
+def _extra_of(connection: Connection) -> dict[str, Any]:
+    if not connection.extra:
+        return {}
+    try:
+        extra = connection.extra_dejson
+    except (json.JSONDecodeError, TypeError) as e:
+        raise KlingInputError(f"The connection's extra is not JSON ({e}). Nothing was bought.") from e
+    return dict(extra)
+
+
+def _auth_of(connection: Connection) -> KlingAuth:
+    login, password = (connection.login or "").strip(), (connection.password or "").strip()
+    if not password:
+        raise KlingInputError(
+            f"The connection {connection.conn_id!r} has no key. Nothing was bought. Put an API key into its "
+            "password, or an AccessKey into its login and the SecretKey into its password."
+        )
+    return AccessKeyAuth(login, password) if login else ApiKeyAuth(password)
+
+
+def _base_url(connection: Connection) -> str:
+    """``host`` with its path; in an ``AIRFLOW_CONN_*`` URI the path arrives as ``schema``."""
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return catalog.DEFAULT_BASE_URL
+    path = (connection.schema or "").strip("/")
+    if "://" not in host:
+        scheme = path if path in ("http", "https") else ""
+        name = re.split(r"[:/]", host)[0]
+        host = f"{scheme or ('http' if name in _LOOPBACK else 'https')}://{host}"
+    if path in ("http", "https"):
+        path = ""
+    parts = urlsplit(host)
+    try:
+        port = parts.port or connection.port
+    except ValueError:
+        port = None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        raise KlingInputError(
+            f"The connection's host {connection.host!r} is not an address like "
+            "https://api-singapore.klingai.com or https://relay.example/kling. Nothing was bought."
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    prefix = "/".join(part for part in (parts.path.strip("/"), path) if part)
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{f'/{prefix}' if prefix else ''}"
+
+
+def _number(extra: dict[str, Any], name: str, to: Callable[[Any], T]) -> T | None:
+    value = extra.get(name)
+    number: T | None
+    if value is None or value == "":
+        return None
+    try:
+        number = to(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or not number > 0:
+        raise KlingInputError(
+            f"The connection's extra {name!r} must be a number above 0, got {value!r}. Nothing was bought."
+        )
+    return number
+
+
+def _verify(extra: dict[str, Any]) -> bool | str:
+    value = extra.get("verify", True)
+    if isinstance(value, str):
+        return {"": True, "true": True, "false": False}.get(value.strip().lower(), value)
+    return bool(value)

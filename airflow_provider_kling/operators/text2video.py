@@ -1,0 +1,308 @@
+"""Submit a prompt, or adopt the video that an earlier try bought; wait; return a small dict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_kling.boundary import airflow_errors
+from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
+from airflow_provider_kling.triggers.task import KlingTaskTrigger, still_running, task_of_event
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_kling.api.submission import Submission
+    from airflow_provider_kling.api.tasks import GenerationTask
+    from airflow_provider_kling.hooks.kling import KlingHook
+
+#: Seconds by which Airflow's own timeout of a deferral is later than the trigger's deadline: Airflow's
+#: skips ``execute_complete`` and its message.
+BACKSTOP_SECONDS = 300.0
+
+#: Arguments that are fields of the request.
+REQUEST_FIELDS = (
+    "model_name",
+    "prompt",
+    "negative_prompt",
+    "cfg_scale",
+    "mode",
+    "camera_control",
+    "aspect_ratio",
+    "duration",
+    "callback_url",
+    "external_task_id",
+    "sound",
+    "voice_list",
+    "watermark_info",
+    "multi_shot",
+    "shot_type",
+    "multi_prompt",
+    "extra_body",
+)
+
+
+class KlingText2VideoOperator(BaseOperator):
+    """Make a video from a prompt with Kling.
+
+    One video for each run, task, map index, request and ``take``: a retry, a restart or a clear finds the
+    video that was bought and buys nothing. A task that failed at Kling is not charged, and a retry submits
+    it anew.
+
+    Returns (XCom) ``{"schema": 1, "kind", "task_id", "external_task_id", "status", "status_message",
+    "videos": [{"id", "url", "watermark_url", "duration"}], "units", "created_at", "updated_at",
+    "expires_at"}``: times in ISO 8601, ``units`` a decimal string, ``duration`` in seconds. Kling keeps a
+    video for 30 days.
+
+    Fields of the request, all templated; source: Kling API reference, "Text to Video":
+
+    :param model_name: else the connection's ``model_name``, else ``kling-v2-6``.
+    :param prompt: at most 2500 characters; the name of a ``.prompt``, ``.txt`` or ``.md`` file is read.
+    :param negative_prompt: what to avoid.
+    :param cfg_scale: 0 to 1 (v1 models).
+    :param mode: ``std``, ``pro`` or ``4k``.
+    :param camera_control: ``{"type": "simple", "config": {"zoom": 5}}`` or a preset ``{"type": ...}``.
+    :param aspect_ratio: ``16:9``, ``9:16`` or ``1:1``.
+    :param duration: seconds.
+    :param callback_url: where Kling POSTs status changes.
+    :param external_task_id: your own id instead of the computed one; Kling takes each only once.
+    :param sound: ``on`` or ``off``.
+    :param voice_list: at most two ``{"voice_id": ...}``.
+    :param watermark_info: ``{"enabled": True}``.
+    :param multi_shot: several shots in one video.
+    :param shot_type: ``customize`` or ``intelligence``.
+    :param multi_prompt: ``[{"index": 1, "prompt": ..., "duration": ...}, ...]``.
+    :param extra_body: fields that this version does not know, sent as they are.
+
+    How to run it:
+
+    :param kling_conn_id: the connection (templated).
+    :param wait_for_completion: ``False`` returns once the task is submitted.
+    :param deferrable: wait in the triggerer instead of on a worker.
+    :param poll_interval: seconds between looks.
+    :param timeout: seconds or timedelta from submission until the wait gives up; the video goes on being
+        made and a retry picks it up.
+    :param on_clear: ``reuse`` (a cleared task gets its video again, nothing is bought) or ``regenerate``
+        (each clear buys a new one).
+    :param take: another value asks for another version of the same prompt in the same run (templated).
+    :raises AirflowFailException: retrying can't help: input, credentials, balance, content policy.
+    :raises AirflowException: a retry may help.
+    """
+
+    template_fields: Sequence[str] = (*REQUEST_FIELDS, "kling_conn_id", "take")
+    template_ext: Sequence[str] = (".prompt", ".txt", ".md")
+    template_fields_renderers = {  # noqa: RUF012 - Airflow's own convention
+        "camera_control": "json",
+        "voice_list": "json",
+        "watermark_info": "json",
+        "multi_prompt": "json",
+        "extra_body": "json",
+    }
+    operator_extra_links = (KlingVideoLink(),)
+    ui_color = "#e8f0e4"
+
+    def __init__(
+        self,
+        *,
+        model_name: str | None = None,
+        prompt: str | None = None,
+        negative_prompt: str | None = None,
+        cfg_scale: float | None = None,
+        mode: str | None = None,
+        camera_control: dict[str, Any] | None = None,
+        aspect_ratio: str | None = None,
+        duration: int | str | None = None,
+        callback_url: str | None = None,
+        external_task_id: str | None = None,
+        sound: str | None = None,
+        voice_list: list[dict[str, Any]] | None = None,
+        watermark_info: dict[str, Any] | None = None,
+        multi_shot: bool | None = None,
+        shot_type: str | None = None,
+        multi_prompt: list[dict[str, Any]] | None = None,
+        extra_body: dict[str, Any] | None = None,
+        kling_conn_id: str = "kling_default",
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 10.0,
+        timeout: float | timedelta = 3600.0,
+        on_clear: Literal["reuse", "regenerate"] = "reuse",
+        take: str | int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model_name = model_name
+        self.prompt = prompt
+        self.negative_prompt = negative_prompt
+        self.cfg_scale = cfg_scale
+        self.mode = mode
+        self.camera_control = camera_control
+        self.aspect_ratio = aspect_ratio
+        self.duration = duration
+        self.callback_url = callback_url
+        self.external_task_id = external_task_id
+        self.sound = sound
+        self.voice_list = voice_list
+        self.watermark_info = watermark_info
+        self.multi_shot = multi_shot
+        self.shot_type = shot_type
+        self.multi_prompt = multi_prompt
+        self.extra_body = extra_body
+        self.kling_conn_id = kling_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        # Settled here, long before a create: a value that no trigger can carry must not cost a video.
+        self.poll_interval = float(poll_interval)
+        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        self.on_clear = on_clear
+        self.take = take
+        if self.poll_interval <= 0 or self.timeout <= 0:
+            raise ValueError("poll_interval and timeout must be above 0 seconds")
+        if on_clear not in ("reuse", "regenerate"):
+            raise ValueError(f"on_clear must be 'reuse' or 'regenerate', got {on_clear!r}")
+        self._submitted: GenerationTask | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit or adopt, then wait as asked."""
+        from airflow_provider_kling.hooks.kling import KlingHook
+
+        with airflow_errors():
+            hook = KlingHook(self.kling_conn_id)
+            submission, submitted_at = self._submit(context, hook)
+            task = self._submitted = submission.task
+            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
+            if task.ended or not self.wait_for_completion:
+                return self._finish(context, task)
+            deadline = self._deadline(submitted_at, adopted=not submission.bought)
+            if self.deferrable:
+                self._defer(task, deadline)
+            return self._finish(context, self._wait(hook, task, deadline))
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Resume when the trigger has fired: on a new operator, so all that is known is in the event."""
+        from airflow_provider_kling.api.tasks import GenerationTask
+
+        with airflow_errors():
+            return self._finish(context, GenerationTask.from_summary(task_of_event(event)))
+
+    def on_kill(self) -> None:
+        """Say what goes on: Kling has no cancel call."""
+        if self._submitted is not None and not self._submitted.ended:
+            self.log.warning("%s", still_running(self._submitted.task_id, self._submitted.external_task_id))
+
+    def _submit(self, context: Context, hook: KlingHook) -> tuple[Submission, float]:
+        """The task that stands for this request, and when it was submitted (seconds since the epoch)."""
+        from airflow_provider_kling import identity
+        from airflow_provider_kling.api.requests import Text2VideoRequest
+        from airflow_provider_kling.record import SubmissionRecord, recall, remember
+
+        ti = context["ti"]
+        request = hook.resolve(Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS}))
+        fingerprint = identity.fingerprint(hook.base_url, request.body())
+        clears = identity.clears(ti, self.retries or 0)
+        names = (
+            identity.Identity(request.external_task_id, own=True)
+            if request.external_task_id
+            else identity.Identity.of(
+                ti,
+                fingerprint,
+                take=self.take,
+                epoch=clears if self.on_clear == "regenerate" else 0,
+            )
+        )
+        record = recall(context, names, fingerprint)
+        submission = hook.submit_or_adopt(
+            request,
+            names,
+            look_up_first=ti.try_number > 1,
+            known_task_id=record.task_id if record else "",
+            known_external_id=record.external_task_id if record else "",
+        )
+        task = submission.task
+        now = time.time()
+        submitted_at = now if submission.bought or task.created_at is None else task.created_at.timestamp()
+        if record is not None and record.task_id == task.task_id:
+            submitted_at = record.submitted_at
+        remember(
+            context,
+            SubmissionRecord(
+                task.task_id, names.external_task_id(submission.generation), fingerprint, submitted_at
+            ),
+        )
+        self._report(request, submission, cleared=clears > 0)
+        return submission, min(submitted_at, now)
+
+    def _report(self, request: Any, submission: Submission, *, cleared: bool) -> None:
+        """What happened to the money, in words that a person can audit."""
+        from airflow_provider_kling.api.catalog import estimate_units
+
+        task = submission.task
+        if submission.bought:
+            units = estimate_units(
+                request.model_name, mode=request.mode, sound=request.sound, duration=request.seconds
+            )
+            self.log.info(
+                "Bought: task %s (external id %s, %s).",
+                task.task_id,
+                task.external_task_id or "not confirmed",
+                f"{units} units estimated" if units is not None else "price not known",
+            )
+            return
+        self.log.info(
+            "Adopted: task %s (external id %s, %s), nothing bought.%s",
+            task.task_id,
+            task.external_task_id or "not confirmed",
+            task.status.value,
+            " For a new video, set another take, or on_clear='regenerate'." if cleared else "",
+        )
+
+    def _deadline(self, submitted_at: float, *, adopted: bool) -> float:
+        """Seconds since the epoch at which the wait gives up: counted from submission, over all tries."""
+        now = time.time()
+        deadline = submitted_at + self.timeout
+        if adopted and deadline <= now:
+            self.log.info(
+                "The timeout of %s s has passed since submission; this try waits as long again.", self.timeout
+            )
+            deadline = now + self.timeout
+        if self.execution_timeout is not None:
+            # Airflow does not enforce it while a task is deferred.
+            deadline = min(deadline, now + self.execution_timeout.total_seconds())
+        return deadline
+
+    def _defer(self, task: GenerationTask, deadline: float) -> None:
+        self.log.info("Waiting for task %s in the triggerer.", task.task_id)
+        self.defer(
+            trigger=KlingTaskTrigger(
+                kling_conn_id=self.kling_conn_id,
+                kling_task_id=task.task_id,
+                kind=task.kind.value,
+                external_task_id=task.external_task_id,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP_SECONDS),
+        )
+
+    def _wait(self, hook: KlingHook, task: GenerationTask, deadline: float) -> GenerationTask:
+        from airflow_provider_kling.api.polling import WaitPlan
+
+        plan = WaitPlan(self.poll_interval, deadline)
+        return hook.wait(task.task_id, plan, task.kind.value, first_pause=self.poll_interval)
+
+    def _finish(self, context: Context, task: GenerationTask) -> dict[str, Any]:
+        """Keep the last state for the link on the task page; fail if Kling did."""
+        from airflow_provider_kling.api.errors import check_ended_well
+
+        self._submitted = task
+        summary = task.summary()
+        context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
+        if task.ended:
+            check_ended_well(task)
+            self.log.info("Task %s succeeded: %s.", task.task_id, ", ".join(v.url for v in task.videos))
+        return summary

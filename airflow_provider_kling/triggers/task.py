@@ -1,0 +1,138 @@
+"""The waiting, in the triggerer. It reads, and buys nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_kling.exceptions import (
+    KlingError,
+    KlingTaskError,
+    KlingTaskTimeoutError,
+)
+
+#: Version of the event; a worker that meets another one must not guess.
+EVENT_VERSION = 1
+
+
+class KlingTaskTrigger(BaseTrigger):
+    """Waits for one task and fires one event.
+
+    Its arguments lie in plain text in the metadata database: ids and times, never a key. It may be rebuilt
+    from them at any moment, on any machine, even twice at once.
+
+    :param kling_conn_id: the connection.
+    :param kling_task_id: Kling's id of the task.
+    :param kind: what it makes.
+    :param external_task_id: for the log and the event.
+    :param poll_interval: seconds between looks.
+    :param deadline: seconds since the epoch; a restart does not move it.
+    """
+
+    def __init__(
+        self,
+        *,
+        kling_conn_id: str = "kling_default",
+        kling_task_id: str = "",
+        kind: str = "text2video",
+        external_task_id: str = "",
+        poll_interval: float = 10.0,
+        deadline: float = 0.0,
+        **unknown: Any,
+    ) -> None:
+        # A row written by another version may carry arguments this one does not know.
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
+        self.kling_conn_id = kling_conn_id
+        self.kling_task_id = kling_task_id
+        self.kind = kind
+        self.external_task_id = external_task_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self._fired = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "kling_conn_id": self.kling_conn_id,
+                "kling_task_id": self.kling_task_id,
+                "kind": self.kind,
+                "external_task_id": self.external_task_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then fire one event: ``ended``, ``timeout`` or ``error``."""
+        from airflow_provider_kling.api.polling import SETTLE_SECONDS, WaitPlan
+        from airflow_provider_kling.hooks.kling import KlingHook
+
+        event: dict[str, Any] = {
+            "version": EVENT_VERSION,
+            "task_id": self.kling_task_id,
+            "external_task_id": self.external_task_id,
+        }
+        try:
+            task = await KlingHook(self.kling_conn_id).await_task(
+                self.kling_task_id,
+                WaitPlan(self.poll_interval, self.deadline),
+                self.kind,
+                first_pause=max(self.poll_interval, SETTLE_SECONDS),
+            )
+        except KlingTaskTimeoutError as e:
+            event |= {"outcome": "timeout", "message": str(e)}
+        except KlingError as e:
+            event |= {"outcome": "error", "message": str(e), "hopeless": e.hopeless}
+        except Exception as e:
+            # E.g. the connection was deleted. A retry looks the task up, so nothing is lost.
+            self.log.exception("The wait for task %s broke off.", self.kling_task_id)
+            event |= {"outcome": "error", "message": f"{type(e).__name__}: {e}", "hopeless": False}
+        else:
+            event |= {"outcome": "ended", "task": task.summary()}
+        self._fired = True
+        yield TriggerEvent(event)
+
+    async def on_kill(self) -> None:
+        """Say what goes on (Airflow 3.3 and later; also called when another triggerer takes over)."""
+        if not self._fired:
+            self.log.info("%s", still_running(self.kling_task_id, self.external_task_id))
+
+
+def still_running(task_id: str, external_task_id: str) -> str:
+    """What a killed Airflow task leaves behind at Kling."""
+    return (
+        f"Kling has no way to cancel: task {task_id} (external id {external_task_id or 'none'}) goes on and "
+        "will be billed. Clear this Airflow task to pick its video up, or use KlingTaskSensor with this id."
+    )
+
+
+def task_of_event(event: Any) -> dict[str, Any]:
+    """The summary of the task that an event carries.
+
+    :raises KlingTaskTimeoutError: the wait gave up.
+    :raises KlingTaskError: the wait failed, or the event is not one of this version's.
+    """
+    if not isinstance(event, dict) or event.get("version") != EVENT_VERSION:
+        raise KlingTaskError(
+            f"The trigger's event is not of version {EVENT_VERSION}: {str(event)[:200]}. Was the package "
+            "updated on only some machines? A retry picks the video up, nothing is bought again."
+        )
+    task_id, external_id = str(event.get("task_id", "")), str(event.get("external_task_id", ""))
+    if event.get("outcome") == "timeout":
+        raise KlingTaskTimeoutError(str(event.get("message")), task_id=task_id, external_task_id=external_id)
+    if event.get("outcome") != "ended" or not isinstance(event.get("task"), dict):
+        error = KlingTaskError(
+            f"The wait for task {task_id} (external id {external_id or 'none'}) failed: "
+            f"{event.get('message')} The video may still be made and billed. Once the cause is mended, a retry or clear picks it up, "
+            "nothing is bought again.",
+            task_id=task_id,
+            external_task_id=external_id,
+        )
+        error.hopeless = bool(event.get("hopeless"))
+        raise error
+    summary: dict[str, Any] = event["task"]
+    return summary

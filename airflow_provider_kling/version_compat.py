@@ -1,0 +1,28 @@
+"""The only place that knows Airflow versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class TaskStateStore(Protocol):
+    """The part of Airflow's task state store that is used here."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read a value."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Write a value."""
+
+
+def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
+    """Airflow's memory of a task across its tries; ``None`` below Airflow 3.3."""
+    return context.get("task_state_store")
+
+
+def never_expire() -> Any:
+    """Retention that outlives Airflow's default of 30 days. Airflow 3.3 and later."""
+    from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing from Airflow's stub
+
+    return NEVER_EXPIRE
