@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from demo.processes import wait_for
+from demo.processes import NotReached, wait_for
 
 #: States in which a task instance stays unless somebody clears it.
 FINAL_STATES = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
@@ -88,14 +88,13 @@ class AirflowApi:
     def wait_for_dag(self, dag_id: str, timeout: float = 60) -> None:
         """Until the DAG's file has been parsed.
 
-        :raises RuntimeError: at once, with the traceback, when a file can't be imported.
-        :raises NotReached: when it does not appear.
+        :raises NotReached: when it does not appear; at once when a file can't be imported.
         """
 
         def there() -> bool:
             broken = self.call("GET", "/importErrors")["import_errors"]
             if broken:
-                raise RuntimeError("\n".join(f"{e['filename']}: {e['stack_trace']}" for e in broken))
+                raise NotReached("\n".join(f"{e['filename']}: {e['stack_trace']}" for e in broken))
             try:
                 self.call("GET", f"/dags/{dag_id}")
             except httpx.HTTPStatusError as error:
@@ -109,7 +108,8 @@ class AirflowApi:
     def trigger_dag(
         self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None
     ) -> Run:
-        """Start a manual run (its ``logical_date`` is null, as from the button in the UI)."""
+        """Start a manual run (its ``logical_date`` is null), as the UI's button does; unpauses the DAG."""
+        self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
         body = {"logical_date": None, "conf": dict(conf or {}), "dag_run_id": run_id}
         return Run(dag_id, self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 

@@ -32,7 +32,7 @@ class LocalAirflow(AirflowApi):
     but the place of temporary files, so that a half-configured Airflow of the user has no say.
 
     :param home: its ``AIRFLOW_HOME``: database, logs, configuration. Made if missing.
-    :param dags_folder: whose DAGs it runs; they start unpaused.
+    :param dags_folder: whose DAGs it runs; each is paused until it is triggered here.
     :param connections: connection id -> URI or JSON.
     :param sql_alchemy_conn: of the metadata database; an SQLite file in ``home`` by default.
     :param environment: more variables, above all ``AIRFLOW__SECTION__OPTION``.
@@ -73,7 +73,8 @@ class LocalAirflow(AirflowApi):
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder.resolve()),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            # A DAG with a schedule would run, and buy, by itself.
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": str(parallelism),
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
