@@ -178,9 +178,11 @@ def _error(
 
 def _meaning(status: int, code: int | str | None, text: str) -> _Meaning:  # noqa: PLR0911 - one per case
     words = text.lower()
-    if code == 1201 and "not found" in words and ("task" in words or "id" in words):
+    # Narrow: "voice id not found" must not read as "nothing was bought under this id".
+    if code == 1201 and "task" in words and "not found" in words:
         return _NOT_FOUND
-    if (code == 1201 or isinstance(code, str)) and "external_task_id" in words and "already exists" in words:
+    # Wide: taking a refusal for a duplicate costs a look-up, the reverse loses a video that was bought.
+    if (code in (1200, 1201) or isinstance(code, str)) and _says_taken(words):
         return _DUPLICATE
     if code == "task_not_exist":
         return _NOT_FOUND
@@ -203,6 +205,12 @@ def _meaning(status: int, code: int | str | None, text: str) -> _Meaning:  # noq
             "Correct the request; retrying will not help.",
         )
     return _UNREADABLE
+
+
+def _says_taken(words: str) -> bool:
+    """Whether a refusal is about an external id that is in use; the wording was seen on one path only."""
+    about_it = "external_task_id" in words or "external task id" in words or "external id" in words
+    return about_it and any(sign in words for sign in ("already", "duplicate", "exists", "重复", "已存在"))
 
 
 _UNREADABLE = _Meaning(

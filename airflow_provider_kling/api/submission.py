@@ -32,6 +32,7 @@ from airflow_provider_kling.exceptions import (
     KlingAPIError,
     KlingConnectionError,
     KlingDuplicateError,
+    KlingInputError,
     KlingRateLimitError,
     KlingRejectedError,
     KlingResponseError,
@@ -48,6 +49,10 @@ CREATE_ATTEMPTS = 5
 UNKNOWN_ATTEMPTS = 3
 #: Seconds between two look-ups after a create of unknown fate: a look-up may lag behind a create.
 LOOK_AGAIN_AFTER = 5.0
+#: Kling's codes of a request that was turned away. Others may appear, and mean anything.
+_REFUSALS = range(1000, 1305)
+#: Refusals of a create that waiting may cure.
+_AGAIN = (KlingConnectionError, KlingServerError, KlingRateLimitError)
 #: How often to look for a task that the service says exists.
 TAKEN_LOOKS = 6
 
@@ -89,8 +94,15 @@ def submit(
     :raises KlingUnknownOutcomeError: see the table above.
     :raises KlingAPIError: refused; nothing was bought.
     """
+    tried: set[str] = set()
     while True:
         name = external_id(generation)
+        if name in tried:
+            raise KlingInputError(
+                f"external_task_id {name!r} belongs to a task that failed at Kling, and there is no further "
+                "one to take. Nothing was bought."
+            )
+        tried.add(name)
         if look_up_first:
             try:
                 found = yield from _look_up(name, kind, official)
@@ -140,12 +152,17 @@ def _create(
             unknown += 1
             if unknown == UNKNOWN_ATTEMPTS:
                 raise _unknown(name, f"{unknown} times in a row: {e}, and no task was found") from e
-            log.warning("No task has external id %s: sending the create again with the same id.", name)
-        except (KlingConnectionError, KlingServerError, KlingRateLimitError) as e:
-            if attempt == CREATE_ATTEMPTS:
+            if attempt < CREATE_ATTEMPTS:
+                log.warning("No task has external id %s: sending the create again with the same id.", name)
+        except KlingAPIError as e:
+            if isinstance(e, _AGAIN) and attempt < CREATE_ATTEMPTS:
+                log.warning("%s Sending again.", e)
+                yield Sleep(backoff(attempt, e.retry_after))
+                continue
+            if not unknown:
                 raise
-            log.warning("%s Sending again.", e)
-            yield Sleep(backoff(attempt, e.retry_after))
+            # This one was refused, perhaps because the earlier one holds the slot or the last units.
+            raise _unknown(name, f"The answer to a create was lost, and the next one failed: {e}") from e
         else:
             if task.external_task_id != name:
                 log.warning(
@@ -179,7 +196,7 @@ def _accepted(outcome: Outcome, kind: TaskKind) -> GenerationTask:
 def _certainly_refused(answer: Answer) -> bool:
     code = wire.kling_code(answer)
     if code is not None and code != 0:
-        return 1000 <= code < 2000 or code == 5001
+        return code in _REFUSALS or code == 5001
     # Without Kling's code the words may be a proxy's, spoken after Kling accepted; a 4xx is not.
     return 300 <= answer.status < 500 and answer.status not in (408, 499)
 
@@ -190,11 +207,21 @@ def _look_up(name: str, kind: TaskKind, official: bool) -> Flow[GenerationTask |
     except KlingTaskNotFoundError:
         return None
     except (KlingRejectedError, KlingResponseError, KlingServerError) as e:
-        missing_route = e.code is None and e.http_status in (200, 404, 405, 501)
-        if missing_route and not official:
+        if not official and _is_missing_route(e):
             raise _LookUpUnsupportedError from e
         raise
     return task
+
+
+def _is_missing_route(error: KlingAPIError) -> bool:
+    """Whether a host shows that it has no look-up: a page instead of an answer is one of those signs.
+
+    Half a JSON or an empty body is not: that is an answer that got lost on its way.
+    """
+    if error.code is not None:
+        return False
+    page = error.http_status == 200 and error.service_message.lstrip().startswith("<")
+    return page or error.http_status in (404, 405, 501)
 
 
 def _look_twice(name: str, kind: TaskKind, official: bool, why: str) -> Flow[GenerationTask | None]:
@@ -221,7 +248,8 @@ def _find_taken(
             raise _unknown(name, f"It exists ({refusal.service_message}), and the look-up failed: {e}") from e
         if found is not None:
             return found
-        yield Sleep(backoff(look))
+        if look < TAKEN_LOOKS:
+            yield Sleep(backoff(look))
     raise _unknown(name, f"It exists ({refusal.service_message}), and no look-up finds it")
 
 
