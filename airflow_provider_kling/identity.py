@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -93,4 +94,4 @@ class Identity:
         if self.own:
             return 0 if external_task_id == self.stem else None
         stem, _, number = external_task_id.rpartition("-")
-        return int(number) if stem == self.stem and number.isdigit() else None
+        return int(number) if stem == self.stem and re.fullmatch("0|[1-9][0-9]{0,8}", number) else None

@@ -23,7 +23,8 @@ def backoff(attempt: int, asked: float | None = None) -> float:
 
     :param asked: what the service asked for (``Retry-After``), taken where it is longer.
     """
-    pause = min(MAX_BACKOFF, 2.0 ** (attempt - 1))
+    # The exponent is bounded too: a wait of days can count a thousand failures, and 2.0**1024 overflows.
+    pause = min(MAX_BACKOFF, 2.0 ** min(attempt - 1, 16))
     return max(_jittered(pause), min(asked or 0.0, MAX_BACKOFF))
 
 

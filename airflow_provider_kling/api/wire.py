@@ -37,6 +37,8 @@ _STATUS_WORDS: Mapping[str, TaskStatus] = {
 }
 _seen_unknown_words: set[str] = set()
 
+#: Digits before or after the point that an amount of units may have.
+_DIGITS_MAX = 30
 #: Timestamps below this are in seconds, above in milliseconds.
 _SECONDS_BELOW = 1e11
 
@@ -81,7 +83,7 @@ def decode(answer: Answer) -> tuple[dict[str, Any], Any]:
         raise errors.refusal(
             status=answer.status,
             code=code if code != 0 else None,
-            text=str(message or answer.text),
+            text=message if isinstance(message, str) and message else answer.text,
             request_id=_text(body.get("request_id")),
             retry_after=_retry_after(answer),
         )
@@ -111,7 +113,8 @@ def decode_list(answer: Answer, kind: TaskKind) -> list[GenerationTask]:
 def _task(answer: Answer, kind: TaskKind, data: dict[str, Any], body: dict[str, Any]) -> GenerationTask:
     inner = _original(data)
     layers = (inner, data, body)
-    task_id = _first(layers, "task_id", "id")
+    # The outer id first: it is the one by which this host can be asked again.
+    task_id = _first((data, inner, body), "task_id", "id")
     if not task_id:
         raise errors.unreadable(answer.status, answer.text)
     status = _status(_first((data, inner, body), "task_status", "status"))
@@ -122,15 +125,14 @@ def _task(answer: Answer, kind: TaskKind, data: dict[str, Any], body: dict[str, 
     if status is TaskStatus.SUCCEEDED and not videos and message.startswith("http"):
         # Old builds of the new-api family put the address of the result where the failure goes.
         videos, message = (Video(id="", url=message),), ""
-    info = given if isinstance(given := inner.get("task_info"), dict) else {}
+    info = inner.get("task_info")
+    external_id = _text(info.get("external_task_id")) if isinstance(info, dict) else ""
     return GenerationTask(
         task_id=task_id,
         kind=kind,
         status=status,
         status_message="" if status is not TaskStatus.FAILED else message,
-        external_task_id=_text(info.get("external_task_id"))
-        if isinstance(info, dict) and info.get("external_task_id")
-        else _first(layers, "external_task_id", "external_id"),
+        external_task_id=external_id or _first(layers, "external_task_id", "external_id"),
         videos=videos if status is TaskStatus.SUCCEEDED else (),
         units=_units(inner),
         created_at=_time(_first(layers, "created_at", "create_time", "submit_time")),
@@ -184,7 +186,7 @@ def _videos(data: dict[str, Any]) -> tuple[Video, ...]:
             duration=_float(item.get("duration")),
         )
         for item in items
-        if isinstance(item, dict) and item.get("url")
+        if isinstance(item, dict) and _text(item.get("url"))
     )
 
 
@@ -210,9 +212,11 @@ def _time(text: str) -> datetime | None:
         return None
     seconds = number if number < _SECONDS_BELOW else number / 1000
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
+        moment = datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):
         return None
+    # What expires 30 days later must still have a date.
+    return moment if moment.year < datetime.max.year else None
 
 
 def _json(text: str) -> Any:
@@ -239,7 +243,7 @@ def _text(value: Any) -> str:
 def _float(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -249,7 +253,8 @@ def _decimal(value: Any) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # No price is that large; a sum of two that are would overflow.
+    return number if number.is_finite() and abs(number.adjusted()) < _DIGITS_MAX else None
 
 
 def _retry_after(answer: Answer) -> float | None:
