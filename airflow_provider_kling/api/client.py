@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from airflow_provider_kling import __version__
 from airflow_provider_kling.api.auth import KlingAuth
 from airflow_provider_kling.api.flows import Flow, NoAnswer, Outcome, Send, Sleep
 from airflow_provider_kling.api.wire import Answer
+from airflow_provider_kling.exceptions import KlingInputError
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class ClientSettings:
     base_url: str
     auth: KlingAuth
     timeout: float = READ_TIMEOUT
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     verify: bool | str = True
 
     def arguments(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class ClientSettings:
             "auth": self.auth,
             "headers": {"User-Agent": f"airflow-provider-kling/{__version__}"},
             "timeout": httpx.Timeout(self.timeout, connect=CONNECT_TIMEOUT, pool=CONNECT_TIMEOUT),
-            "proxy": self.proxy,
+            "proxy": _proxy(self.proxy),
             "verify": ssl_context(self.verify),
         }
 
@@ -72,8 +73,26 @@ class ClientSettings:
 def ssl_context(verify: bool | str = True) -> ssl.SSLContext:
     """One TLS context for the whole process: making one takes some 20 ms, too long for an event loop."""
     if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
+        try:
+            return ssl.create_default_context(cafile=verify)
+        except OSError as e:
+            raise KlingInputError(
+                f"verify: {verify!r} can't be read as a file of CA certificates ({e}). Nothing was bought."
+            ) from e
     return httpx.create_ssl_context(verify=verify)
+
+
+def _proxy(url: str | None) -> httpx.Proxy | None:
+    if url is None:
+        return None
+    try:
+        return httpx.Proxy(url)
+    except (ValueError, httpx.InvalidURL):
+        # Not quoted: it may hold a password.
+        raise KlingInputError(
+            "proxy: it is not an address like http://proxy.example:3128. Nothing was bought; correct the "
+            "connection's extra."
+        ) from None
 
 
 def _request(send: Send) -> dict[str, Any]:
@@ -87,7 +106,9 @@ def _request(send: Send) -> dict[str, Any]:
 
 def _answer(response: httpx.Response, auth: KlingAuth) -> Answer:
     headers = {name: response.headers[name] for name in ("date", "retry-after") if name in response.headers}
-    return Answer(response.status_code, auth.mask(response.text), headers)
+    # JSON is UTF-8 whatever the header says; a charset that Python can't decode must not lose the answer.
+    text = response.content.decode("utf-8-sig", "replace")
+    return Answer(response.status_code, auth.mask(text), headers)
 
 
 def _no_answer(error: Exception, auth: KlingAuth) -> NoAnswer:
