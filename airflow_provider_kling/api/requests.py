@@ -7,6 +7,7 @@ Source: Kling API reference, "Text to Video" (legacy path ``/v1/videos/text2vide
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ def _empty_is_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Duration = Annotated[str, BeforeValidator(_as_duration), Field(pattern=r"^\d{1,3}$")]
+Duration = Annotated[str, BeforeValidator(_as_duration), Field(pattern=r"^[1-9][0-9]{0,2}$")]
 Axis = Annotated[float, Field(ge=-catalog.CAMERA_LIMIT, le=catalog.CAMERA_LIMIT)]
 Word = Annotated[str | None, BeforeValidator(_empty_is_none)]
 
@@ -60,9 +61,11 @@ class _Input(BaseModel):
 
 
 def _complaint(error: Any) -> str:
-    if isinstance(inner := error.get("ctx", {}).get("error"), KlingInputError):
-        return str(inner).removesuffix(f". {_ADVICE}")
     where = ".".join(str(part) for part in error["loc"])
+    if isinstance(inner := error.get("ctx", {}).get("error"), KlingInputError):
+        # "prompt" of a shot must not read as the prompt of the request.
+        said = str(inner).removesuffix(f". {_ADVICE}")
+        return f"{where}{'.' if re.match('[a-z_.0-9]+: ', said) else ': '}{said}"
     if not where:
         return str(error["msg"]).removeprefix("Value error, ")
     got = repr(error["input"])
@@ -91,10 +94,7 @@ class CameraConfig(_Input):
     def _exactly_one(self) -> CameraConfig:
         moved = {axis: value for axis in catalog.CAMERA_AXES if (value := getattr(self, axis))}
         if len(moved) != 1:
-            raise ValueError(
-                f"camera_control.config: exactly one of {', '.join(catalog.CAMERA_AXES)} must be non-zero, "
-                f"got {moved}"
-            )
+            raise ValueError(f"exactly one of {', '.join(catalog.CAMERA_AXES)} must be non-zero, got {moved}")
         return self
 
 
@@ -111,10 +111,8 @@ class CameraControl(_Input):
     @model_validator(mode="after")
     def _config_goes_with_simple(self) -> CameraControl:
         if (self.type == "simple") != (self.config is not None):
-            rule = (
-                "is required for type 'simple'" if self.type == "simple" else "goes with type 'simple' only"
-            )
-            raise ValueError(f"camera_control.config {rule}, got type {self.type!r}")
+            rule = "type 'simple' needs one" if self.type == "simple" else "it goes with type 'simple' only"
+            raise ValueError(f"config: {rule}, got type {self.type!r} with config {_shown(self.config)}")
         return self
 
 
@@ -169,7 +167,7 @@ class Text2VideoRequest(_Input):
     model_name: Word = None
     prompt: str | None = Field(default=None, max_length=catalog.PROMPT_MAX_CHARS)
     negative_prompt: str | None = Field(default=None, max_length=catalog.NEGATIVE_PROMPT_MAX_CHARS)
-    cfg_scale: float | None = Field(default=None, ge=0, le=1)
+    cfg_scale: Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_empty_is_none)] = None
     mode: Word = None
     camera_control: CameraControl | None = None
     aspect_ratio: Word = None
@@ -181,7 +179,7 @@ class Text2VideoRequest(_Input):
     ] = None
     voice_list: list[Voice] | None = Field(default=None, max_length=catalog.VOICES_MAX)
     watermark_info: WatermarkInfo | None = None
-    multi_shot: bool | None = None
+    multi_shot: Annotated[bool | None, BeforeValidator(_empty_is_none)] = None
     shot_type: Annotated[Literal["customize", "intelligence"] | None, BeforeValidator(_empty_is_none)] = None
     multi_prompt: list[Shot] | None = Field(default=None, min_length=1, max_length=catalog.SHOTS_MAX)
     extra_body: dict[str, Any] | None = None
@@ -204,6 +202,10 @@ class Text2VideoRequest(_Input):
                 )
         if self.voice_list and self.sound != "on":
             raise ValueError(f"voice_list: it needs sound='on', got sound={self.sound!r}")
+        try:
+            json.dumps(self.extra_body, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+        except (TypeError, ValueError, RecursionError) as e:
+            raise ValueError(f"extra_body: it must be plain JSON ({e})") from e
         if taken := sorted(set(self.extra_body or ()) & set(type(self).model_fields)):
             raise ValueError(f"extra_body: {', '.join(taken)} has an argument of its own")
         return self
