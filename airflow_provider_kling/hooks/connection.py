@@ -82,7 +82,7 @@ def _auth_of(connection: Connection) -> KlingAuth:
 
 def _base_url(connection: Connection) -> str:
     """``host`` with its path; in an ``AIRFLOW_CONN_*`` URI the path arrives as ``schema``."""
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return catalog.DEFAULT_BASE_URL
     path = (connection.schema or "").strip("/")
@@ -124,7 +124,9 @@ def _number(extra: dict[str, Any], name: str, to: Callable[[Any], T]) -> T | Non
 
 
 def _verify(extra: dict[str, Any]) -> bool | str:
-    value = extra.get("verify", True)
+    value = extra.get("verify")
+    if value is None:
+        return True
     if isinstance(value, str):
         return {"": True, "true": True, "false": False}.get(value.strip().lower(), value)
     return bool(value)

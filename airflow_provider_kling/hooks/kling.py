@@ -52,7 +52,6 @@ class KlingHook(BaseHook):
         super().__init__(**kwargs)
         self.kling_conn_id = kling_conn_id
         self._connection: KlingConnection | None = None
-        self._client: KlingClient | None = None
 
     # Airflow below 3.2 asks the class for its form; later versions read provider info.
 
@@ -87,10 +86,8 @@ class KlingHook(BaseHook):
         return self._connection
 
     def get_conn(self) -> KlingClient:
-        """The client; it is kept and closed with the process."""
-        if self._client is None:
-            self._client = KlingClient(self.read_connection().client)
-        return self._client
+        """A client; close it, or use it in a ``with``."""
+        return KlingClient(self.read_connection().client)
 
     async def get_async_conn(self) -> AsyncKlingClient:
         """A client for the running event loop; close it.
@@ -252,7 +249,8 @@ class KlingHook(BaseHook):
         self.log.warning("Could not look at the task, going on: %s", error)
 
     def _run(self, flow: Flow[T]) -> T:
-        return self.get_conn().run(flow)
+        with self.get_conn() as client:
+            return client.run(flow)
 
 
 def kind_of(kind: str) -> TaskKind:

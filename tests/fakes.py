@@ -1,0 +1,88 @@
+"""Stand-ins for what Airflow hands to a task, and a connection to the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+
+@dataclass
+class FakeTaskInstance:
+    """The part of a task instance that the package uses, the same on every Airflow version."""
+
+    dag_id: str = "dag"
+    task_id: str = "make"
+    run_id: str = "run"
+    map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        # XComs are JSON in the database.
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+    def again(self, *, cleared: bool = False, retries: int = 0) -> FakeTaskInstance:
+        """The next try: Airflow wipes XComs; a clear also raises max_tries."""
+        self.xcoms.clear()
+        if cleared:
+            self.max_tries = self.try_number + retries
+        self.try_number += 1
+        return self
+
+
+class FakeStateStore:
+    """Airflow's task state store: JSON values, never None."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        if value is None:
+            raise ValueError("Cannot set value as None")
+        self.values[key] = json.loads(json.dumps(value))
+
+
+def context_of(ti: FakeTaskInstance, store: FakeStateStore | None = None) -> dict[str, Any]:
+    context: dict[str, Any] = {"ti": ti, "task_instance": ti, "run_id": ti.run_id, "params": {}}
+    if store is not None:
+        context["task_state_store"] = store
+    return context
+
+
+@pytest.fixture
+def ti() -> FakeTaskInstance:
+    return FakeTaskInstance()
+
+
+@pytest.fixture
+def context(ti: FakeTaskInstance) -> dict[str, Any]:
+    return context_of(ti)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set the connection ``kling_default`` (or another) through the environment."""
+
+    def set_connection(conn_id: str = "kling_default", **fields: Any) -> None:
+        value = json.dumps({"conn_type": "kling", **fields})
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
+
+    return set_connection
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pause longer than a blink: the waits' rules are tested with a clock of their own."""
+    from airflow_provider_kling.api import polling, submission
+
+    monkeypatch.setattr(polling, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(polling, "MAX_BACKOFF", 0.01)
+    monkeypatch.setattr(submission, "LOOK_AGAIN_AFTER", 0.01)

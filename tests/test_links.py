@@ -1,0 +1,47 @@
+"""The button on the task page, as Airflow computes it: from an XCom, on a new operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_kling import links
+from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
+from airflow_provider_kling.sensors.task import KlingTaskSensor
+
+
+class FakeXCom:
+    value: Any = None
+
+    @classmethod
+    def get_value(cls, *, key: str, ti_key: Any) -> Any:
+        assert key == "kling_task"
+        return cls.value
+
+
+@pytest.mark.parametrize(
+    ("stored", "link"),
+    [
+        (None, ""),
+        ("not ours", ""),
+        ({"videos": []}, ""),
+        ({"videos": None}, ""),
+        ({"videos": [{"url": "http://127.0.0.1/v.mp4"}, {"url": "other"}]}, "http://127.0.0.1/v.mp4"),
+    ],
+)
+@pytest.mark.parametrize(
+    "operator",
+    [
+        KlingText2VideoOperator(task_id="make", prompt="x"),
+        KlingTaskSensor(task_id="wait", kling_task_id="1"),
+    ],
+)
+def test_the_link_is_the_first_video_once_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, operator: Any, stored: Any, link: str
+) -> None:
+    monkeypatch.setattr(links, "XCom", FakeXCom)
+    monkeypatch.setattr(FakeXCom, "value", stored)
+    (found,) = operator.operator_extra_links
+    assert found.name == "Kling video"
+    assert found.get_link(operator, ti_key=None) == link
