@@ -42,7 +42,7 @@ class Callback:
     @property
     def body(self) -> bytes:
         """The bytes that are sent, and signed."""
-        return json.dumps(self.payload, ensure_ascii=False).encode()
+        return json.dumps(self.payload, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def payload(view: View) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A very small H.264 writer (ITU-T H.264, constrained baseline): one picture, and the moving of its rows.
 
-A clip is one key frame of raw samples (I_PCM macroblocks: no transform, no rounding) and then frames that only
-say, for each row of macroblocks, from where in the key frame it is copied. Every frame refers to the key frame
-and none to another, so nothing drifts, and a frame is a few hundred bytes.
+A clip is one key frame of raw samples (I_PCM macroblocks: no transform, no rounding) and then frames that
+only say, for each row of macroblocks, from where in the key frame it is copied. Every frame refers to the key
+frame and none to another, so nothing drifts, and a frame is a few hundred bytes.
 """
 
 from __future__ import annotations

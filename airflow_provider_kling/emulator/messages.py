@@ -75,7 +75,8 @@ class Response:
     @classmethod
     def of_json(cls, status: int, value: Any) -> Response:
         """Encode as the service does: UTF-8, not escaped."""
-        body = json.dumps(value, ensure_ascii=False).encode()
+        # Half an emoji, which JSON can carry and UTF-8 can't, must not break the answer.
+        body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
         return cls(status, body, {"Content-Type": "application/json;charset=utf-8"})
 
     @classmethod

@@ -17,7 +17,7 @@ from airflow_provider_kling.emulator.messages import Refusal, Request, Response,
 from airflow_provider_kling.emulator.routes import Route
 from airflow_provider_kling.emulator.settings import Settings
 from airflow_provider_kling.emulator.tasks import SUCCEED, Task, TaskStore
-from airflow_provider_kling.emulator.validation import validate_text2video
+from airflow_provider_kling.emulator.validation import validate_shape, validate_text2video
 
 #: The most ids one ``GET /tasks`` takes.
 TASKS_MAX_IDS = 20
@@ -113,15 +113,15 @@ class Service:
         self.account.check_state()
         try:
             body = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise refusal(1200, "Request body is not valid JSON") from None
         if not isinstance(body, dict):
             raise refusal(1200, "Request body must be a JSON object")
         if route.kind == TaskKind.TEXT2VIDEO.value:
             body = validate_text2video(body, self.settings.discontinued)
-        external_task_id = body.get("external_task_id") or ""
-        if not isinstance(external_task_id, str):
-            raise refusal(1200, "external_task_id has the wrong type")
+        else:
+            body = validate_shape(body)
+        external_task_id = body.get("external_task_id", "")
         if not self._dialect.external_ids:
             external_task_id = ""
         elif external_task_id and self.tasks.external_id_taken(external_task_id):
@@ -193,7 +193,7 @@ class Service:
     def _view(self, task: Task, origin: str) -> View:
         settings = self.settings
         videos = []
-        if task.status == SUCCEED and not task.video_gone:
+        if task.status == SUCCEED:
             base = (settings.public_url or origin).rstrip("/") + settings.prefix
             videos.append(cdn.video_entry(task, base, self.clock.time(), settings.url_lifetime))
         return View(task, self._request_id(), videos, settings.clock_offset)

@@ -15,6 +15,11 @@ DIALECTS = ("official", "relay_no_external_id", "kkiai", "xmsmartlink", "new_api
 #: ``account_state`` -> the code it makes the service answer to a create.
 ACCOUNT_STATES = {"": 0, "abnormal": 1100, "arrears": 1101, "exhausted": 1102, "forbidden": 1103, "ip": 1304}
 
+_NUMBERS = (
+    *("concurrency", "requests_per_second", "seconds_per_video", "looks", "visibility_lag"),
+    *("clock_offset", "url_lifetime", "retention", "pack_units"),
+)
+
 
 @dataclass
 class Settings:
@@ -86,6 +91,10 @@ class Settings:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ValueError(f"{name} must be a number, not {value!r}")
         if bool(self.access_key) != bool(self.secret_key):
             raise ValueError("access_key and secret_key belong together")
 

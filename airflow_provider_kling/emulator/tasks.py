@@ -56,8 +56,8 @@ class Task:
     @property
     def prompt(self) -> str:
         """The prompt, or the shots' prompts, of the request."""
-        shots = [str(shot.get("prompt", "")) for shot in self.body.get("multi_prompt", [])]
-        return str(self.body.get("prompt", "")) or " / ".join(shots)
+        shots = [item for item in self.body.get("multi_prompt", []) if isinstance(item, dict)]
+        return str(self.body.get("prompt", "")) or " / ".join(str(shot.get("prompt", "")) for shot in shots)
 
     @property
     def model_name(self) -> str:

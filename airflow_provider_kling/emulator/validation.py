@@ -42,10 +42,7 @@ def validate_text2video(body: dict[str, Any], discontinued: Collection[str]) -> 
     :return: the body with the service's defaults filled in and nulls gone.
     :raises Refusal: what the service would answer.
     """
-    body = {name: value for name, value in body.items() if value is not None}
-    for name, types in _TYPES.items():
-        if name in body:
-            _check_type(name, body[name], types)
+    body = validate_shape(body)
     model = _model(body.setdefault("model_name", SERVICE_DEFAULT_MODEL), discontinued)
     _check_prompts(body)
     _check_frame(body, model)
@@ -53,8 +50,22 @@ def validate_text2video(body: dict[str, Any], discontinued: Collection[str]) -> 
     _check_cfg_scale(body, model)
     _check_camera(body, model)
     _check_shots(body, model)
-    enabled = body.get("watermark_info", {}).get("enabled", False)
-    if not isinstance(enabled, bool):
+    return body
+
+
+def validate_shape(body: dict[str, Any]) -> dict[str, Any]:
+    """Check what the create calls of all kinds have in common: types, and the fields that aren't the video's.
+
+    :return: the body without its nulls.
+    """
+    body = {name: value for name, value in body.items() if value is not None}
+    for name, types in _TYPES.items():
+        if name in body:
+            _check_type(name, body[name], types)
+    if not body.get("duration", "5").isdecimal():
+        raise _invalid("duration", body["duration"])
+    enabled = body.get("watermark_info", {}).get("enabled")
+    if not isinstance(enabled, bool | None):
         raise _invalid("watermark_info.enabled", enabled)
     callback = body.get("callback_url", "")
     if callback and not callback.startswith(("http://", "https://")):
