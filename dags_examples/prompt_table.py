@@ -25,8 +25,9 @@ PROMPTS = [
 
 @task
 def table(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Give the rows, as a list of the operator's arguments. Airflow fills in ``params``."""
-    return list((params or {})["prompts"])
+    """Give the operator's arguments, row by row. Airflow fills in ``params``."""
+    # Defaults stand here: what is given to partial() below, no row could change.
+    return [{"duration": 5, **row} for row in (params or {})["prompts"]]
 
 
 @task
@@ -45,7 +46,6 @@ with DAG(
 ) as dag:
     make_video = KlingText2VideoOperator.partial(
         task_id="make_video",
-        duration=5,
         deferrable=True,
         retries=2,
         retry_delay=timedelta(seconds=30),

@@ -74,7 +74,7 @@ def lock(place: Path) -> TextIO:
 
     :raises DemoFailed: if another one runs.
     """
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     file = (place / "lock").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,11 +95,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave Airflow running until Ctrl-C")
     parser.add_argument("--port", type=int, help="of Airflow's UI (default: a free one)")
     parser.add_argument("--emulator-port", type=int, help="of the Kling emulator (default: a free one)")
-    asked = parser.parse_args()
+    parser.add_argument("--place", type=Path, default=ROOT / ".demo", help="folder for Airflow and all logs")
+    return parser.parse_args()
+
+
+def check_ports(asked: argparse.Namespace) -> None:
+    """See that nobody listens on a port that was asked for.
+
+    :raises DemoFailed: if somebody does.
+    """
     for port in (asked.port, asked.emulator_port):
         if port and not is_free(port):
             raise DemoFailed(f"port {port} is in use by another program: choose another, or none")
-    return asked
 
 
 def run(asked: argparse.Namespace, place: Path, processes: Processes) -> tuple[LocalAirflow, Run]:
@@ -143,13 +150,14 @@ def keep(airflow: LocalAirflow, done: Run) -> None:
 
 def main() -> int:
     """Exit code: 0 done, 1 failed, 128 + n when signal n came before the clips were there."""
-    place = ROOT / ".demo"
+    asked = arguments()
+    place: Path = asked.place
     for number in SIGNALS:
         signal.signal(number, _stop)
-    processes = Processes(place / "logs")
+    processes = Processes(place / "logs", STOP_GRACE)
     code = 1
     try:
-        asked = arguments()
+        check_ports(asked)
         with lock(place):
             for old in ("airflow", "logs"):
                 shutil.rmtree(place / old, ignore_errors=True)
@@ -160,7 +168,7 @@ def main() -> int:
                     keep(airflow, done)
             finally:
                 say("stopping what was started …")
-                processes.end_all(STOP_GRACE)
+                processes.end_all()
     except Stopped as stopped:
         if code:
             code = 128 + stopped.number

@@ -140,12 +140,18 @@ class AirflowApi:
     ) -> TaskInstance:
         """Until the task instance is in one of ``states``.
 
-        :raises NotReached: when it is not in ``timeout`` seconds.
+        :raises NotReached: when it is not in ``timeout`` seconds, or has ended in another one.
         """
 
         def reached() -> TaskInstance | None:
-            found = [t for t in self.task_instances(run) if (t.task_id, t.map_index) == (task_id, map_index)]
-            return found[0] if found and found[0].state in states else None
+            for found in self.task_instances(run):
+                if (found.task_id, found.map_index) != (task_id, map_index):
+                    continue
+                if found.state in states:
+                    return found
+                if found.state in FINAL_STATES:
+                    raise NotReached(f"{found.label} ended as {found.state}")
+            return None
 
         return wait_for(reached, f"{task_id} to be {' or '.join(states)}", timeout)
 

@@ -56,7 +56,7 @@ class LocalAirflow(AirflowApi):
         self.port = port or free_port()
         super().__init__(f"http://127.0.0.1:{self.port}")
         self.home = home.resolve()
-        self.processes = processes or Processes(self.home / "components")
+        self.processes = processes or Processes(self.home / "components", STOP_GRACE)
         self.running: dict[str, Process] = {}
         self._cli_calls = itertools.count(1)
         self._bin = Path(sys.executable).parent
@@ -122,11 +122,11 @@ class LocalAirflow(AirflowApi):
             self.start_component(component)
         self.wait_healthy(timeout)
 
-    def stop(self, grace: float = STOP_GRACE) -> None:
+    def stop(self) -> None:
         """End every component with all it has started."""
         self.running.clear()
         self.close_client()
-        self.processes.end_all(grace)
+        self.processes.end_all()
 
     def cli(self, *arguments: str, timeout: float = 60) -> str:
         """Run ``airflow <arguments>`` against this Airflow; what it printed.

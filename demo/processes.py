@@ -98,10 +98,9 @@ def _signal(pids: Iterable[int], number: int) -> None:
             continue
 
 
-def end_sessions(sessions: Iterable[int], grace: float = GRACE, on_wait: Callable[[], object] = bool) -> None:
+def end_sessions(sessions: Iterable[int], grace: float = GRACE) -> None:
     """End all processes of these sessions: SIGTERM to all at once, SIGKILL after ``grace`` seconds.
 
-    :param on_wait: called again and again meanwhile, to reap children.
     :raises NotReached: if one survives SIGKILL (it hangs in the kernel).
     """
     wanted = tuple(sessions)
@@ -117,9 +116,7 @@ def end_sessions(sessions: Iterable[int], grace: float = GRACE, on_wait: Callabl
             # Each is told once: a second SIGTERM makes some servers drop their own clean-up.
             _signal(members - told, signal.SIGTERM)
             told |= members
-        on_wait()
         time.sleep(0.05)
-    on_wait()
 
 
 class Process:
@@ -155,7 +152,13 @@ class Process:
 
     def end(self, grace: float = GRACE) -> None:
         """End it and all its descendants."""
-        end_sessions([self.pid], grace, self._popen.poll)
+        end_sessions([self.pid], grace)
+        self.reap()
+
+    def reap(self) -> None:
+        """Take the exit code of a process that has ended, or is about to."""
+        # A zombie whose threads are still winding down can't be reaped at once.
+        self._popen.wait(timeout=GRACE)
 
     def tail(self, lines: int = 15) -> str:
         """The last lines it printed."""
@@ -166,10 +169,12 @@ class Processes:
     """Starts processes and ends them all, on every way out. Use as a context manager.
 
     :param logs: folder for one ``<name>.log`` each.
+    :param grace: seconds they get to end by themselves.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, grace: float = GRACE) -> None:
         self.logs = logs
+        self.grace = grace
         self._running: list[Process] = []
         self._warden: subprocess.Popen[bytes] | None = None
 
@@ -177,25 +182,26 @@ class Processes:
         """Start ``command`` with exactly this environment."""
         self.logs.mkdir(parents=True, exist_ok=True)
         if self._warden is None:
-            self._warden = _start(
-                [sys.executable, "-I", __file__], {}, stdin=subprocess.PIPE, output=self.logs / "warden.log"
-            )
+            command_of_warden = [sys.executable, "-I", __file__, str(self.grace)]
+            output = self.logs / "warden.log"
+            self._warden = _start(command_of_warden, {}, stdin=subprocess.PIPE, output=output)
         log = self.logs / f"{name}.log"
         process = Process(name, _start(command, env, stdin=subprocess.DEVNULL, output=log), log)
         self._running.append(process)
         self._tell(f"+{process.pid}")
         return process
 
-    def end(self, process: Process, grace: float = GRACE) -> None:
+    def end(self, process: Process) -> None:
         """End one of them and its descendants."""
-        process.end(grace)
+        process.end(self.grace)
         self._forget(process)
 
-    def end_all(self, grace: float = GRACE) -> None:
+    def end_all(self) -> None:
         """End every one, all at once."""
         processes = list(self._running)
-        end_sessions((p.pid for p in processes), grace, lambda: [p.running for p in processes])
+        end_sessions((process.pid for process in processes), self.grace)
         for process in processes:
+            process.reap()
             self._forget(process)
         if self._warden is not None and self._warden.stdin is not None:
             self._warden.stdin.close()  # it has nothing left to end, and leaves
@@ -237,7 +243,7 @@ def _warden() -> None:
     for line in sys.stdin:
         change, session = line[0], int(line[1:])
         (sessions.add if change == "+" else sessions.discard)(session)
-    end_sessions(sessions)
+    end_sessions(sessions, float(sys.argv[1]))
 
 
 if __name__ == "__main__":
