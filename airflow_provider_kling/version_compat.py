@@ -15,6 +15,9 @@ class TaskStateStore(Protocol):
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         """Write a value."""
 
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+
 
 def task_state_store(context: Mapping[str, Any]) -> TaskStateStore | None:
     """Airflow's memory of a task across its tries; ``None`` below Airflow 3.3."""

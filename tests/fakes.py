@@ -49,6 +49,9 @@ class FakeStateStore:
             raise ValueError("Cannot set value as None")
         self.values[key] = json.loads(json.dumps(value))
 
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
 
 def context_of(ti: FakeTaskInstance, store: FakeStateStore | None = None) -> dict[str, Any]:
     context: dict[str, Any] = {"ti": ti, "task_instance": ti, "run_id": ti.run_id, "params": {}}

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kling.api import wire
-from airflow_provider_kling.api.catalog import TaskKind
+from airflow_provider_kling.api.catalog import RETENTION_DAYS, TaskKind
 from airflow_provider_kling.api.flows import Flow, NoAnswer, Outcome, Send, Sleep, get_task
 from airflow_provider_kling.api.polling import backoff
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
@@ -32,6 +32,7 @@ from airflow_provider_kling.exceptions import (
     KlingAPIError,
     KlingConnectionError,
     KlingDuplicateError,
+    KlingError,
     KlingInputError,
     KlingRateLimitError,
     KlingRejectedError,
@@ -55,6 +56,8 @@ _REFUSALS = range(1000, 1305)
 _AGAIN = (KlingConnectionError, KlingServerError, KlingRateLimitError)
 #: How often to look for a task that the service says exists.
 TAKEN_LOOKS = 6
+#: How many failed tasks of an identity are stepped past when its last one is only to be named in a log.
+GENERATIONS_SEARCHED = 5
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Submission:
 
     :param task: as the service last described it.
     :param bought: this call created it; otherwise it was there and was adopted.
-    :param generation: how many tasks before it failed at Kling.
+    :param generation: how many tasks before it failed at Kling, or were cleared by it.
     """
 
     task: GenerationTask
@@ -83,6 +86,8 @@ def submit(
     look_up_first: bool,
     generation: int = 0,
     official: bool = True,
+    now: float = 0.0,
+    blind: bool = True,
 ) -> Flow[Submission]:
     """Create a task unless there is one; never a second one that is not failed.
 
@@ -91,6 +96,8 @@ def submit(
     :param look_up_first: an earlier attempt may have created it.
     :param generation: where to start; earlier ones are known to have failed.
     :param official: a host of Kling's own, which has look-ups; a relay may not.
+    :param now: seconds since the epoch; a video that Kling has cleared by then does not count.
+    :param blind: where the host has no look-ups, buy although an earlier attempt may have bought.
     :raises KlingUnknownOutcomeError: see the table above.
     :raises KlingAPIError: refused; nothing was bought.
     """
@@ -106,7 +113,12 @@ def submit(
         if look_up_first:
             try:
                 found = yield from _look_up(name, kind, official)
-            except _LookUpUnsupportedError:
+            except _LookUpUnsupportedError as e:
+                if not blind:
+                    why = (
+                        "An earlier try was about to buy it, and this host can't look tasks up by external id"
+                    )
+                    raise _unknown(name, why, hopeless=True) from e
                 log.warning(
                     "This host can't look tasks up by external id: whether an earlier try bought this video "
                     "can't be known, and it is bought now. Set retries=0 if that must not happen."
@@ -118,18 +130,39 @@ def submit(
                 raise _unknown(
                     name, f"An earlier try may have submitted it, and the look-up failed: {e}"
                 ) from e
-            if found is not None and found.status is not TaskStatus.FAILED:
+            if found is not None and not is_spent(found, now):
                 return Submission(found, bought=False, generation=generation)
             if found is not None:
-                log.info("Task %s (external id %s) failed at Kling and was not charged.", found.task_id, name)
                 generation += 1
                 continue
         submission = yield from _create(dict(body, external_task_id=name), kind, name, generation, official)
-        if submission.bought or submission.task.status is not TaskStatus.FAILED:
+        if submission.bought or not is_spent(submission.task, now):
             return submission
-        # Somebody else's, earlier, and failed: step past it, looking before each step.
+        # An earlier one that is of no use: step past it, looking before each step.
         generation += 1
         look_up_first = True
+
+
+def is_spent(task: GenerationTask, now: float) -> bool:
+    """Whether a task of ours is of no use any more, so that another one may be bought; says why."""
+    if task.status is TaskStatus.FAILED:
+        log.info(
+            "Task %s (external id %s) failed at Kling and was not charged.",
+            task.task_id,
+            task.external_task_id,
+        )
+        return True
+    if task.ended and task.expires_at is not None and task.expires_at.timestamp() < now:
+        log.warning(
+            "Kling cleared the video of task %s (external id %s) on %s, %s days after it was made: "
+            "it is bought anew.",
+            task.task_id,
+            task.external_task_id,
+            task.expires_at.date(),
+            RETENTION_DAYS,
+        )
+        return True
+    return False
 
 
 def _create(
@@ -250,7 +283,11 @@ def _find_taken(
             return found
         if look < TAKEN_LOOKS:
             yield Sleep(backoff(look))
-    raise _unknown(name, f"It exists ({refusal.service_message}), and no look-up finds it")
+    raise _unknown(
+        name,
+        f"It exists ({refusal.service_message}), and no look-up finds it. If it was bought more than "
+        f"{RETENTION_DAYS} days ago, Kling has cleared it: set another take to buy a new one",
+    )
 
 
 def _unknown(name: str, why: str, *, hopeless: bool = False) -> KlingUnknownOutcomeError:
@@ -267,3 +304,15 @@ def _unknown(name: str, why: str, *, hopeless: bool = False) -> KlingUnknownOutc
     )
     error.hopeless = hopeless
     return error
+
+
+def newest(kind: TaskKind, external_id: Callable[[int], str], official: bool) -> Flow[GenerationTask | None]:
+    """The last task of an identity that did not fail, if there is one. A look-up that fails finds none."""
+    for generation in range(GENERATIONS_SEARCHED):
+        try:
+            task = yield from _look_up(external_id(generation), kind, official)
+        except (_LookUpUnsupportedError, KlingError):
+            return None
+        if task is None or task.status is not TaskStatus.FAILED:
+            return task
+    return None

@@ -15,7 +15,7 @@ from airflow_provider_kling.api.flows import Flow
 from airflow_provider_kling.api.polling import WaitPlan
 from airflow_provider_kling.api.requests import Text2VideoRequest, check_capabilities
 from airflow_provider_kling.api.submission import Submission
-from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
+from airflow_provider_kling.api.tasks import GenerationTask
 from airflow_provider_kling.exceptions import (
     KlingAPIError,
     KlingError,
@@ -101,6 +101,11 @@ class KlingHook(BaseHook):
         return AsyncKlingClient(connection.client)
 
     @property
+    def official(self) -> bool:
+        """Whether calls go to a host of Kling's own."""
+        return self.read_connection().limits.official
+
+    @property
     def base_url(self) -> str:
         """Where calls go."""
         return self.read_connection().client.base_url
@@ -134,23 +139,16 @@ class KlingHook(BaseHook):
         identity: Identity,
         *,
         look_up_first: bool,
-        known_task_id: str = "",
-        known_external_id: str = "",
+        generation: int = 0,
+        blind: bool = True,
     ) -> Submission:
         """Buy a video unless it is there.
 
         :param request: from :meth:`resolve`.
         :param identity: the ids that stand for it.
-        :param look_up_first: an earlier try may have bought it.
-        :param known_task_id: Kling's id of the task that an earlier try is known to have made.
-        :param known_external_id: its external id.
+
+        The rest as of :func:`airflow_provider_kling.api.submission.submit`.
         """
-        generation = identity.generation(known_external_id) or 0
-        if known_task_id:
-            found = self._known(known_task_id)
-            if found is not None and found.status is not TaskStatus.FAILED:
-                return Submission(found, bought=False, generation=generation)
-            generation += found is not None
         body = request.body()
         body.pop("external_task_id", None)
         return self._run(
@@ -160,16 +158,23 @@ class KlingHook(BaseHook):
                 identity.external_task_id,
                 look_up_first=look_up_first,
                 generation=generation,
-                official=self.read_connection().limits.official,
+                official=self.official,
+                now=time.time(),
+                blind=blind,
             )
         )
 
-    def _known(self, task_id: str) -> GenerationTask | None:
+    def find_task(self, task_id: str) -> GenerationTask | None:
+        """A text2video task, or ``None`` where Kling has it no longer."""
         try:
             return self.get_task(task_id)
         except KlingTaskNotFoundError:
             self.log.warning("Kling no longer has task %s, which an earlier try submitted.", task_id)
             return None
+
+    def newest_of(self, identity: Identity) -> GenerationTask | None:
+        """The last task of an identity that did not fail, if a look-up finds one."""
+        return self._run(submission.newest(TaskKind.TEXT2VIDEO, identity.external_task_id, self.official))
 
     def get_task(self, task_id: str, kind: str = TaskKind.TEXT2VIDEO.value) -> GenerationTask:
         """Look a task up by Kling's id or by its external id.

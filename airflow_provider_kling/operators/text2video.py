@@ -16,7 +16,6 @@ from airflow_provider_kling.triggers.task import KlingTaskTrigger, still_running
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_kling.api.submission import Submission
     from airflow_provider_kling.api.tasks import GenerationTask
     from airflow_provider_kling.hooks.kling import KlingHook
 
@@ -168,16 +167,20 @@ class KlingText2VideoOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt, then wait as asked."""
+        from airflow_provider_kling.api.requests import Text2VideoRequest
         from airflow_provider_kling.hooks.kling import KlingHook
+        from airflow_provider_kling.purchase import Buyer
 
         with airflow_errors():
             hook = KlingHook(self.kling_conn_id)
-            submission, submitted_at = self._submit(context, hook)
-            task = self._submitted = submission.task
+            request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
+            buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take)
+            purchase = buyer.get(request)
+            task = self._submitted = purchase.task
             context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
             if task.ended or not self.wait_for_completion:
                 return self._finish(context, task)
-            deadline = self._deadline(submitted_at, adopted=not submission.bought)
+            deadline = self._deadline(purchase.submitted_at, adopted=not purchase.bought)
             if self.deferrable:
                 self._defer(task, deadline)
             return self._finish(context, self._wait(hook, task, deadline))
@@ -193,72 +196,6 @@ class KlingText2VideoOperator(BaseOperator):
         """Say what goes on: Kling has no cancel call."""
         if self._submitted is not None and not self._submitted.ended:
             self.log.warning("%s", still_running(self._submitted.task_id, self._submitted.external_task_id))
-
-    def _submit(self, context: Context, hook: KlingHook) -> tuple[Submission, float]:
-        """The task that stands for this request, and when it was submitted (seconds since the epoch)."""
-        from airflow_provider_kling import identity
-        from airflow_provider_kling.api.requests import Text2VideoRequest
-        from airflow_provider_kling.record import SubmissionRecord, recall, remember
-
-        ti = context["ti"]
-        request = hook.resolve(Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS}))
-        fingerprint = identity.fingerprint(hook.base_url, request.body())
-        clears = identity.clears(ti, self.retries or 0)
-        names = (
-            identity.Identity(request.external_task_id, own=True)
-            if request.external_task_id
-            else identity.Identity.of(
-                ti,
-                fingerprint,
-                take=self.take,
-                epoch=clears if self.on_clear == "regenerate" else 0,
-            )
-        )
-        record = recall(context, names, fingerprint)
-        submission = hook.submit_or_adopt(
-            request,
-            names,
-            look_up_first=ti.try_number > 1,
-            known_task_id=record.task_id if record else "",
-            known_external_id=record.external_task_id if record else "",
-        )
-        task = submission.task
-        now = time.time()
-        submitted_at = now if submission.bought or task.created_at is None else task.created_at.timestamp()
-        if record is not None and record.task_id == task.task_id:
-            submitted_at = record.submitted_at
-        remember(
-            context,
-            SubmissionRecord(
-                task.task_id, names.external_task_id(submission.generation), fingerprint, submitted_at
-            ),
-        )
-        self._report(request, submission, cleared=clears > 0)
-        return submission, min(submitted_at, now)
-
-    def _report(self, request: Any, submission: Submission, *, cleared: bool) -> None:
-        """What happened to the money, in words that a person can audit."""
-        from airflow_provider_kling.api.catalog import estimate_units
-
-        task = submission.task
-        if submission.bought:
-            units = estimate_units(
-                request.model_name, mode=request.mode, sound=request.sound, duration=request.seconds
-            )
-            self.log.info(
-                "Bought: task %s (external id %s, %s).",
-                task.task_id,
-                task.external_task_id or "not confirmed",
-                f"{units} units estimated" if units is not None else "price not known",
-            )
-            return
-        self.log.info(
-            "Adopted: task %s (external id %s, %s), nothing bought.%s",
-            task.task_id,
-            task.external_task_id or "not confirmed",
-            task.status.value,
-            " For a new video, set another take, or on_clear='regenerate'." if cleared else "",
-        )
 
     def _deadline(self, submitted_at: float, *, adopted: bool) -> float:
         """Seconds since the epoch at which the wait gives up: counted from submission, over all tries."""

@@ -126,9 +126,9 @@ def task_of_event(event: Any) -> dict[str, Any]:
         raise KlingTaskTimeoutError(str(event.get("message")), task_id=task_id, external_task_id=external_id)
     if event.get("outcome") != "ended" or not isinstance(event.get("task"), dict):
         error = KlingTaskError(
-            f"The wait for task {task_id} (external id {external_id or 'none'}) failed: {event.get('message')} "
-            "The video may still be made and billed. Once the cause is mended, a retry or a clear picks it "
-            "up, nothing is bought again.",
+            f"The wait for task {task_id} (external id {external_id or 'none'}) failed: "
+            f"{event.get('message')} The video may still be made and billed. Once the cause is mended, a "
+            "retry or a clear picks it up, nothing is bought again.",
             task_id=task_id,
             external_task_id=external_id,
         )
