@@ -80,6 +80,8 @@ class Fault:
             raise ValueError(f"no such fault: {self.kind!r} (there are {', '.join(sorted(KINDS))})")
         if self.kind == "kling" and self.code is None:
             raise ValueError("a kling fault needs a code")
+        if self.kind == "connect" and self.accepted:
+            raise ValueError("a connection that was never made carries no request")
 
     @classmethod
     def of(cls, value: Fault | str | Mapping[str, Any]) -> Fault:
