@@ -122,14 +122,14 @@ class Buyer:
         ti, now = self.context["ti"], time.time()
         generation = (identity.generation(mine.external_task_id) or 0) if mine else 0
         # Announced, not completed: an earlier try may have bought. A clear since then is a person's word.
-        announced = mine is not None and not mine.task_id and mine.clears >= self._clears
+        announced = mine if mine is not None and not mine.task_id and mine.clears >= self._clears else None
         if mine is not None and mine.task_id:
             known = self.hook.find_task(mine.task_id)
             if known is not None and not submission.is_spent(known, now):
                 return Submission(known, bought=False, generation=generation)
             if known is not None or now - mine.submitted_at > catalog.RETENTION_DAYS * _DAY:
                 generation += 1
-        if not self.hook.official:
+        if not self.hook.official and announced is None:
             # Only where Kling's own refusal of a second order may be missing.
             name = identity.external_task_id(generation)
             records.announce(
@@ -141,10 +141,10 @@ class Buyer:
                 identity,
                 look_up_first=ti.try_number > 1,
                 generation=generation,
-                blind=not announced,
+                announced_at=announced.submitted_at if announced else None,
             )
         except (KlingAPIError, KlingInputError):
-            if not announced:
+            if announced is None:
                 records.withdraw(self.context)
             raise
 

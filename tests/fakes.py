@@ -84,8 +84,8 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause longer than a blink: the waits' rules are tested with a clock of their own."""
-    from airflow_provider_kling.api import polling, submission
+    from airflow_provider_kling.api import lookup, polling
 
     monkeypatch.setattr(polling, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(polling, "MAX_BACKOFF", 0.01)
-    monkeypatch.setattr(submission, "LOOK_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(lookup, "LOOK_AGAIN_AFTER", 0.01)

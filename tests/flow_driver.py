@@ -1,4 +1,4 @@
-"""Drives flows by hand: a list of outcomes goes in, what the flow wanted done comes out. No clock, no network."""
+"""Drives flows by hand: outcomes go in, what the flow wanted done comes out. No clock, no network."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from airflow_provider_kling.api import flows, submission
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.client import AsyncKlingClient, KlingClient
 from airflow_provider_kling.api.flows import Flow
+from airflow_provider_kling.api.lookup import Books
 from airflow_provider_kling.api.polling import WaitPlan
 from airflow_provider_kling.api.requests import Text2VideoRequest, check_capabilities
 from airflow_provider_kling.api.submission import Submission
@@ -140,7 +141,7 @@ class KlingHook(BaseHook):
         *,
         look_up_first: bool,
         generation: int = 0,
-        blind: bool = True,
+        announced_at: float | None = None,
     ) -> Submission:
         """Buy a video unless it is there.
 
@@ -154,13 +155,12 @@ class KlingHook(BaseHook):
         return self._run(
             submission.submit(
                 body,
-                TaskKind.TEXT2VIDEO,
+                self._books,
                 identity.external_task_id,
                 look_up_first=look_up_first,
-                generation=generation,
-                official=self.official,
                 now=time.time(),
-                blind=blind,
+                generation=generation,
+                announced_at=announced_at,
             )
         )
 
@@ -174,7 +174,7 @@ class KlingHook(BaseHook):
 
     def newest_of(self, identity: Identity) -> GenerationTask | None:
         """The last task of an identity that did not fail, if a look-up finds one."""
-        return self._run(submission.newest(TaskKind.TEXT2VIDEO, identity.external_task_id, self.official))
+        return self._run(self._books.newest(identity.external_task_id))
 
     def get_task(self, task_id: str, kind: str = TaskKind.TEXT2VIDEO.value) -> GenerationTask:
         """Look a task up by Kling's id or by its external id.
@@ -252,6 +252,10 @@ class KlingHook(BaseHook):
     def log_trouble(self, error: KlingAPIError) -> None:
         """One line for the first of several looks that fail."""
         self.log.warning("Could not look at the task, going on: %s", error)
+
+    @property
+    def _books(self) -> Books:
+        return Books(TaskKind.TEXT2VIDEO, self.official)
 
     def _run(self, flow: Flow[T]) -> T:
         with self.get_conn() as client:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_kling.api import submission
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.flows import READ_ATTEMPTS, Outcome
-from airflow_provider_kling.api.submission import CREATE_ATTEMPTS, TAKEN_LOOKS, UNKNOWN_ATTEMPTS, submit
+from airflow_provider_kling.api.lookup import LOOK_AGAIN_AFTER, TAKEN_LOOKS, Books
+from airflow_provider_kling.api.submission import CREATE_ATTEMPTS, UNKNOWN_ATTEMPTS, submit
 from airflow_provider_kling.exceptions import (
     KlingAccountError,
     KlingAuthenticationError,
@@ -48,8 +48,9 @@ def name_of(generation: int) -> str:
 
 
 def attempt(outcomes: Sequence[Outcome], *, external_id: Callable[[int], str] = name_of, **more: Any) -> Run:
-    arguments: dict[str, Any] = {"look_up_first": False, **more}
-    run = drive(submit(BODY, TaskKind.TEXT2VIDEO, external_id, **arguments), outcomes)
+    arguments: dict[str, Any] = {"look_up_first": False, "now": 0.0, **more}
+    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("official", True))
+    run = drive(submit(BODY, books, external_id, **arguments), outcomes)
     assert run.left == 0, "the flow stopped before the script ended"
     return run
 
@@ -121,7 +122,7 @@ def test_a_refusal_is_raised_by_its_code_and_the_create_is_not_repeated(reply: A
         refused(1302, "slow down", 429),
         refused(5001, "maintenance", 503),
         answer("Too many requests", 429),
-        refused("task_failed", "当前分组上游负载已饱和，请稍后再试", 429),
+        refused("task_failed", "当前分组上游负载已饱和", 429),
     ],
 )
 def test_slow_down_and_maintenance_are_waited_out(reply: Any) -> None:
@@ -179,7 +180,7 @@ def test_a_lost_answer_is_adopted_and_never_bought_again(outcome: Outcome) -> No
 def test_a_look_up_that_lags_gets_a_second_chance(outcome: Outcome) -> None:
     run = attempt([outcome, not_found(), named("af-x-0")])
     assert run.methods == ["POST", "GET", "GET"]
-    assert run.slept == [submission.LOOK_AGAIN_AFTER]
+    assert run.slept == [LOOK_AGAIN_AFTER]
 
 
 @lost

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.client import KlingClient
 from airflow_provider_kling.api.flows import Flow, Outcome, Send, Sleep
+from airflow_provider_kling.api.lookup import Books
 from airflow_provider_kling.api.submission import Submission, submit
 from airflow_provider_kling.emulator import Emulator, Fault, ManualClock, Settings
 from airflow_provider_kling.emulator.transport import EmulatorTransport
@@ -116,7 +117,11 @@ class World:
 
     def flow(self, first: bool) -> Flow[Submission]:
         return submit(
-            self.body, TaskKind.TEXT2VIDEO, IDENTITY.external_task_id, look_up_first=not first, official=True
+            self.body,
+            Books(TaskKind.TEXT2VIDEO, official=True),
+            IDENTITY.external_task_id,
+            look_up_first=not first,
+            now=self.clock.time(),
         )
 
     def do(self, step: Send | Sleep) -> Outcome:
@@ -200,4 +205,4 @@ def test_never_two_videos_never_a_lost_one_always_an_end(
     else:
         raise AssertionError("it never ended well")
     assert world.emulator.ledger()["charged_tasks"] == 1
-    assert len(failed) == {"A": 0, "[fail-1]": 1, "[fail-2]": 2}[prompt.split()[0]]
+    assert len(failed) == {"A": 0, "[fail-1]": 1, "[fail-2]": 2}[prompt.split(maxsplit=1)[0]]
