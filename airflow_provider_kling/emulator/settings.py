@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -95,6 +96,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise ValueError(f"{name} must be a number, not {value!r}")
+        if self.webhook_secret is not None:
+            base64.b64decode(self.webhook_secret.removeprefix("whsec_"), validate=True)
         if bool(self.access_key) != bool(self.secret_key):
             raise ValueError("access_key and secret_key belong together")
 

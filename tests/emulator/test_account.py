@@ -113,6 +113,7 @@ def test_a_look_up_by_external_id_can_be_switched_off(caller, emulator):
         {"concurrency": True},
         {"access_key": "alone"},
         {"discontinued": 5},
+        {"webhook_secret": "whsec_not base64"},
         {"prefix": None},
     ],
 )

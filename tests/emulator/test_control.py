@@ -56,6 +56,14 @@ def test_the_ledger_says_what_was_bought_refused_and_asked(caller, emulator, clo
     assert book["requests_total"] == 7
 
 
+def test_a_task_without_a_known_price_is_free_of_charge(emulator):
+    emulator.settings.progress = "immediate"
+    emulator.add_task(kind="avatar", model_name="kling-avatar")
+    book = emulator.ledger()
+    assert (book["creates"][0]["units_estimate"], book["charged_units"]) == (None, "0")
+    assert book["charged_tasks"] == 1
+
+
 def test_a_connection_that_was_never_made_is_no_request(caller, emulator):
     emulator.faults.add("GET", "query", "connect")
     with pytest.raises(Exception, match="refused"):

@@ -186,6 +186,7 @@ def test_a_task_made_elsewhere_can_be_put_in(caller, emulator):
     data = caller.http.get("/v1/videos/image2video/other").json()["data"]
     assert data["task_id"] == task.task_id
     assert data["task_status"] == "succeed"
+    assert emulator.tasks() == [task]
 
 
 def test_a_clock_moves_only_forward_when_told_to():
