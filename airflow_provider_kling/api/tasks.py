@@ -119,7 +119,7 @@ class GenerationTask:
                 created_at=_time(summary["created_at"]),
                 updated_at=_time(summary["updated_at"]),
             )
-        except (KeyError, TypeError, ArithmeticError) as e:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as e:
             raise ValueError(f"not a task summary of schema {SUMMARY_SCHEMA}: {e!r}") from e
 
 
