@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
 
@@ -40,7 +40,8 @@ with DAG(
     dag_id="kling_prompt_table",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    params={"prompts": PROMPTS},
+    # With its type, the form in Airflow's UI offers the rows as JSON to edit.
+    params={"prompts": Param(PROMPTS, type="array", items={"type": "object", "required": ["prompt"]})},
     tags=["kling", "example"],
     doc_md=__doc__,
 ) as dag:

@@ -214,6 +214,12 @@ class AirflowApi:
         path = f"{run.path}/taskInstances/{task_id}" + (f"/{map_index}" if map_index >= 0 else "")
         self.call("PATCH", path, json={"new_state": state})
 
+    def test_connection(self, connection_id: str, conn_type: str, **fields: Any) -> tuple[bool, str]:
+        """What the button "test" says to a connection: whether it works, and the message."""
+        body = {"connection_id": connection_id, "conn_type": conn_type, **fields}
+        answer = self.call("POST", "/connections/test", json=body)
+        return answer["status"], answer["message"]
+
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
         """Store a connection in the metadata database, as the form in the UI does."""
         body = {"connection_id": connection_id, "conn_type": conn_type, **fields}

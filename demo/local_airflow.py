@@ -91,6 +91,8 @@ class LocalAirflow(AirflowApi):
             # By default a new file stays unseen for minutes.
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            # The button on the page of connections; off by default because it runs code in the api-server.
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             # The default asks the DNS for a full name, which takes seconds on some machines.
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",

@@ -122,6 +122,20 @@ def test_a_stored_key_is_masked_in_the_api(system: System) -> None:
     assert stored["password"] == "***"
 
 
+def test_the_test_button_tells_a_right_key_from_a_wrong_one_and_buys_nothing(system: System) -> None:
+    bought = len(system.emulator.ledger()["creates"])
+    host = system.emulator.base_url
+    works, message = system.airflow.test_connection(
+        "kling_new", "kling", host=host, password=system.emulator.api_key
+    )
+    assert works, message
+    works, message = system.airflow.test_connection("kling_new", "kling", host=host, password="wrong-key")
+    assert not works
+    assert "credentials" in message
+    assert "wrong-key" not in message
+    assert len(system.emulator.ledger()["creates"]) == bought
+
+
 def test_airflow_lists_the_provider(system: System) -> None:
     listed = system.airflow.cli("providers", "get", "airflow-provider-kling")
     assert re.search(rf"airflow-provider-kling +\| +{re.escape(__version__)}", listed)
