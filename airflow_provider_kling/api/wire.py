@@ -41,6 +41,9 @@ _seen_unknown_words: set[str] = set()
 _DIGITS_MAX = 30
 #: Timestamps below this are in seconds, above in milliseconds.
 _SECONDS_BELOW = 1e11
+#: Seconds since the epoch (2020): an earlier time is no time of a task. It must not make a video look as if
+#: Kling had cleared it long ago, to be bought anew.
+_NOT_BEFORE = 1_577_836_800
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,11 @@ def _units(data: dict[str, Any]) -> Decimal | None:
 
 def _time(text: str) -> datetime | None:
     number = _float(text)
-    if not number or number < 0:
+    if number is None:
         return None
     seconds = number if number < _SECONDS_BELOW else number / 1000
+    if seconds < _NOT_BEFORE:
+        return None
     try:
         moment = datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):
