@@ -327,8 +327,3 @@ def _seconds(durations: tuple[int, ...]) -> str:
     if len(durations) > 2:
         return f"{durations[0]} to {durations[-1]}"
     return ", ".join(str(d) for d in durations)
-
-
-def is_external_task_id(text: str) -> bool:
-    """Whether the text is safe to send, and to put into a path."""
-    return re.fullmatch(catalog.EXTERNAL_TASK_ID_PATTERN, text) is not None

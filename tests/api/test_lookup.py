@@ -130,6 +130,12 @@ def test_an_announced_purchase_on_a_relay_without_look_ups_is_not_bought_again()
     assert run.error.hopeless
 
 
+def test_a_relay_that_answers_in_klings_words_has_a_look_up_and_it_failed() -> None:
+    run = attempt([refused(1203, "no such resource", 404)], look_up_first=True)
+    assert run.creates == 0
+    assert run.error is not None
+
+
 def test_an_announced_purchase_on_kling_needs_its_look_up_alone() -> None:
     run = attempt([not_found(), named("af-x-0")], KLING, look_up_first=True, announced_at=NOW)
     assert run.methods == ["GET", "POST"]
