@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.flows import READ_ATTEMPTS, Outcome
-from airflow_provider_kling.api.lookup import LOOK_AGAIN_AFTER, TAKEN_LOOKS, Books
-from airflow_provider_kling.api.submission import CREATE_ATTEMPTS, UNKNOWN_ATTEMPTS, submit
+from airflow_provider_kling.api.lookup import LOOK_AGAIN_AFTER, TAKEN_LOOKS
+from airflow_provider_kling.api.submission import CREATE_ATTEMPTS, UNKNOWN_ATTEMPTS
 from airflow_provider_kling.exceptions import (
     KlingAccountError,
     KlingAuthenticationError,
     KlingConcurrencyError,
     KlingConnectionError,
     KlingContentPolicyError,
-    KlingInputError,
     KlingRateLimitError,
     KlingRejectedError,
     KlingServerError,
     KlingUnknownOutcomeError,
 )
-from airflow_provider_kling.identity import Identity
+from tests.api.scripted import BODY, HTML, attempt, lost
 from tests.flow_driver import (
     LOST,
     NEVER_SENT,
-    Run,
     answer,
-    drive,
     exists,
     named,
     not_found,
-    ok,
     refused,
-    task_json,
 )
-
-BODY = {"model_name": "kling-v2-6", "prompt": "A fox"}
-HTML = "<html><body>502 Bad Gateway</body></html>"
-
-
-def name_of(generation: int) -> str:
-    return f"af-x-{generation}"
-
-
-def attempt(outcomes: Sequence[Outcome], *, external_id: Callable[[int], str] = name_of, **more: Any) -> Run:
-    arguments: dict[str, Any] = {"look_up_first": False, "now": 0.0, **more}
-    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("official", True))
-    run = drive(submit(BODY, books, external_id, **arguments), outcomes)
-    assert run.left == 0, "the flow stopped before the script ended"
-    return run
 
 
 def test_a_first_try_sends_one_create_and_no_look_up() -> None:
@@ -140,32 +117,6 @@ def test_the_pause_is_as_long_as_the_service_asks() -> None:
 
 
 # Unknown fate: look up before anything is sent again
-
-UNKNOWN = {
-    "read timeout or dropped connection": LOST,
-    "no outcome at all": None,
-    "5000": refused(5000, "internal", 500),
-    "5002": refused(5002, "timeout", 504),
-    "5000 under a 4xx": refused(5000, "internal", 400),
-    "a 5xx code of tomorrow": refused(5003, "?", 503),
-    "a 1xxx code of tomorrow": refused(1999, "?", 429),
-    "a code below 1000": refused(200, "success", 200),
-    "500": answer(HTML, 500),
-    "502": answer(HTML, 502),
-    "503": answer(HTML, 503),
-    "504": answer(HTML, 504),
-    "408": answer(HTML, 408),
-    "499": answer("", 499),
-    "a page": answer(HTML),
-    "empty body": answer(""),
-    "truncated JSON": answer('{"code": 0, "data": {"task_id": "9000'),
-    "a success without an id": ok({"task_status": "submitted"}),
-    "a success that is a list": answer([1, 2]),
-    "data that is a list": ok([task_json()]),
-    "a relay's word at 200": answer({"code": "task_failed", "message": "?"}),
-    "an error object at 500": answer({"error": {"message": "?", "code": 1301}}, 500),
-}
-lost = pytest.mark.parametrize("outcome", UNKNOWN.values(), ids=UNKNOWN.keys())
 
 
 @lost
@@ -293,126 +244,3 @@ def test_a_duplicate_that_cannot_be_looked_up_is_said_to_be_unknown(official: bo
 @pytest.mark.parametrize("reply", [exists("x"), refused("task_failed", "External_task_id x already exists")])
 def test_a_duplicate_is_told_also_through_a_relay_that_loses_codes(reply: Any) -> None:
     assert attempt([reply, named("af-x-0")], official=False).value.bought is False
-
-
-# A later try looks first
-
-
-def test_a_later_try_adopts_what_it_finds() -> None:
-    run = attempt([named("af-x-0", "succeed")], look_up_first=True)
-    assert run.methods == ["GET"]
-    assert not run.value.bought
-
-
-def test_a_later_try_that_finds_nothing_buys() -> None:
-    run = attempt([not_found(), named("af-x-0")], look_up_first=True)
-    assert run.methods == ["GET", "POST"]
-    assert run.value.bought
-
-
-@pytest.mark.parametrize("trouble", [LOST, NEVER_SENT, refused(5000, "?", 500), refused(1302, "?", 429)])
-def test_a_later_try_that_cannot_look_buys_nothing(trouble: Any) -> None:
-    run = attempt([trouble] * READ_ATTEMPTS, look_up_first=True)
-    assert run.creates == 0
-    assert isinstance(run.error, KlingUnknownOutcomeError)
-    assert not run.error.hopeless
-
-
-def test_a_later_try_whose_key_was_revoked_says_so_and_buys_nothing() -> None:
-    run = attempt([refused(1002, "bad key", 401)], look_up_first=True)
-    assert run.creates == 0
-    assert isinstance(run.error, KlingAuthenticationError)
-
-
-# Generations: past failed tasks, and past nothing else
-
-
-def test_a_failed_task_is_stepped_past_because_it_was_not_charged() -> None:
-    outcomes = [named("af-x-0", "failed"), named("af-x-1", "failed"), not_found(), named("af-x-2")]
-    run = attempt(outcomes, look_up_first=True)
-    assert run.methods == ["GET", "GET", "GET", "POST"]
-    assert run.names == ["af-x-2"]
-    assert run.value.generation == 2
-
-
-@pytest.mark.parametrize("status", ["submitted", "processing", "succeed", "a word of tomorrow"])
-def test_a_task_that_has_not_failed_is_never_stepped_past(status: str) -> None:
-    run = attempt([named("af-x-0", "failed"), named("af-x-1", status)], look_up_first=True)
-    assert run.creates == 0
-    assert run.value.generation == 1
-
-
-def test_a_first_try_that_meets_a_failed_task_looks_before_each_further_step() -> None:
-    outcomes = [exists(), named("af-x-0", "failed"), named("af-x-1", "failed"), not_found(), named("af-x-2")]
-    run = attempt(outcomes)
-    assert run.methods == ["POST", "GET", "GET", "GET", "POST"]
-    assert run.names == ["af-x-0", "af-x-2"]
-    assert run.value.bought
-
-
-def test_a_create_that_fails_at_once_is_returned_not_bought_again_in_the_same_try() -> None:
-    run = attempt([LOST, named("af-x-0", "failed")])
-    assert run.creates == 1
-    assert run.value.task.status.value == "failed"
-
-
-def test_a_known_generation_is_where_the_walk_starts() -> None:
-    run = attempt([named("af-x-3", "processing")], look_up_first=True, generation=3)
-    assert run.sent[0].path.endswith("/af-x-3")
-
-
-def test_the_authors_own_id_on_a_failed_task_is_a_clear_error() -> None:
-    own = Identity("mine", own=True)
-    run = attempt([named("mine", "failed")], external_id=own.external_task_id, look_up_first=True)
-    assert isinstance(run.error, KlingInputError)
-    assert "Choose another id" in str(run.error)
-
-
-def test_an_id_that_never_changes_does_not_loop_for_ever() -> None:
-    run = attempt([named("same", "failed")], external_id=lambda generation: "same", look_up_first=True)
-    assert isinstance(run.error, KlingInputError)
-    assert run.creates == 0
-
-
-# Relays
-
-
-@pytest.mark.parametrize("page", [answer(HTML, 404), answer("{}", 405), answer(HTML, 200)])
-def test_a_relay_without_look_ups_is_bought_from_with_one_warning(
-    page: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = attempt([page, ok()], look_up_first=True, official=False)
-    assert run.methods == ["GET", "POST"]
-    assert [r.levelno for r in caplog.records if "can't look tasks up" in r.message] == [logging.WARNING]
-
-
-def test_a_relay_that_says_not_implemented_is_asked_again_before_it_is_believed() -> None:
-    run = attempt([*[answer("", 501)] * READ_ATTEMPTS, ok()], look_up_first=True, official=False)
-    assert run.methods == ["GET"] * READ_ATTEMPTS + ["POST"]
-
-
-@pytest.mark.parametrize("half", [answer(""), answer('{"code": 0, "da'), answer("null"), answer(HTML, 403)])
-def test_an_answer_lost_on_its_way_is_not_a_relay_without_look_ups(half: Any) -> None:
-    run = attempt([half], look_up_first=True, official=False)
-    assert run.creates == 0
-    assert run.error is not None
-
-
-@lost
-def test_a_lost_answer_of_a_relay_without_look_ups_stops_and_no_retry_is_made(outcome: Outcome) -> None:
-    run = attempt([outcome, answer(HTML, 404)], official=False)
-    assert run.creates == 1
-    assert isinstance(run.error, KlingUnknownOutcomeError)
-    assert run.error.hopeless
-    assert "look into the host's console" in str(run.error)
-
-
-@pytest.mark.parametrize("reply", [ok(), named("somebody-elses")])
-def test_an_id_that_is_not_confirmed_is_warned_about(reply: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert attempt([reply]).value.bought
-    assert sum("did not confirm external id af-x-0" in r.message for r in caplog.records) == 1
-
-
-def test_a_confirmed_id_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    attempt([named("af-x-0")])
-    assert caplog.records == []
