@@ -9,9 +9,9 @@ TEST = .venv-test/bin/python
 COVERED = $(TEST) -m coverage run --data-file
 
 # Tests that need no running Airflow, but those of the emulator.
-UNIT = tests --ignore tests/emulator -m "not system"
+UNIT = tests --ignore tests/emulator --ignore tests/chaos -m "not system"
 
-.PHONY: help demo env test test-on coverage lint ruff mypy clean
+.PHONY: help demo env test test-on chaos coverage lint ruff mypy clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,10 @@ demo: ## three prompts become three videos in a real Airflow; KEEP=1 leaves it r
 		$(if $(EMULATOR_PORT),--emulator-port $(EMULATOR_PORT))
 
 env:
-	@$(ENV) .venv-test --group test --group lint
+	@$(ENV) .venv-test --group test --group lint --group chaos
 
 # The emulator has its own tests and its own figure; that it is used by others' tests does not count for it.
-test: env ## all tests, on the newest Airflow
+test: env ## all tests but those of make chaos, on the newest Airflow
 	$(COVERED) .coverage.emulator -m pytest tests/emulator
 	$(COVERED) .coverage.package -m pytest $(UNIT)
 	$(TEST) -m pytest -m system tests/system
@@ -34,6 +34,10 @@ test-on: ## the unit tests on another Airflow: make test-on AIRFLOW=2.11.2
 	@$(ENV) .venv-$(AIRFLOW) --group test apache-airflow==$(AIRFLOW)
 	.venv-$(AIRFLOW)/bin/python -m pytest tests/emulator
 	.venv-$(AIRFLOW)/bin/python -m pytest $(UNIT)
+
+chaos: env ## crash everything, see what it costs; writes docs/chaos.md, or compares with it if CHECK=1
+	.venv-test/bin/python -m pytest -m chaos tests/chaos
+	@.venv-test/bin/python -m tests.chaos.report $(if $(CHECK),--check)
 
 coverage: ## after "make test": 95 % of the lines, the emulator and the rest each by itself
 	$(TEST) -m coverage report --data-file .coverage.emulator --fail-under 95 --skip-covered \

@@ -1,0 +1,215 @@
+"""What the rows came to: collected in the run, printed, written to ``docs/chaos.md`` and the README.
+
+``python -m tests.chaos.report`` after the tests; with ``--check`` nothing is written, and the exit code is 1
+where the committed table has other counts than this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.rows import ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / ".chaos.json"
+DOCUMENT = ROOT / "docs" / "chaos.md"
+TEMPLATE = Path(__file__).with_name("chaos.md.in")
+README = ROOT / "README.md"
+BEGIN, END = "<!-- chaos:begin -->", "<!-- chaos:end -->"
+TABLE_BEGIN, TABLE_END = "<!-- table:begin -->", "<!-- table:end -->"
+
+HEAD = ("row", "what crashes", "how", "cases", "creates sent", "creates accepted", "charges", "delivered")
+PEER = "`HttpOperator`: creates accepted"
+BRIEF_HEAD = ("what happens", "creates accepted", "charged", "video delivered", PEER)
+#: Columns of which the committed table and a run must agree. How often a create is *sent* hangs on timing.
+COMPARED = (3, 5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the ledger says of one case."""
+
+    sent: int
+    accepted: int
+    charged: int
+    delivered: bool
+
+
+@dataclass
+class Report:
+    """All measurements of a run. Safe to use from many threads."""
+
+    cases: dict[str, list[Measured]] = field(default_factory=dict)
+    peer: dict[str, list[Measured]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, row: str, *measured: Measured) -> None:
+        """Note cases of a row."""
+        self._append(self.cases, row, measured)
+
+    def add_peer(self, row: str, *measured: Measured) -> None:
+        """Note the same row of a plain ``HttpOperator``."""
+        self._append(self.peer, row, measured)
+
+    def skip(self, row: str, why: str) -> None:
+        """Note that a row could not be run here."""
+        if row not in ROWS:
+            raise ValueError(f"no row {row!r}")
+        self.skipped[row] = why
+
+    def _append(self, to: dict[str, list[Measured]], row: str, measured: Iterable[Measured]) -> None:
+        if row not in ROWS:
+            raise ValueError(f"no row {row!r}")
+        with self._lock:
+            to.setdefault(row, []).extend(measured)
+
+    def save(self, path: Path = RESULTS) -> None:
+        """Write it down for :func:`main`."""
+        parts = {"cases": self.cases, "peer": self.peer}
+        values: dict[str, Any] = {
+            name: {row: [asdict(m) for m in ms] for row, ms in part.items()} for name, part in parts.items()
+        }
+        path.write_text(json.dumps({**values, "skipped": self.skipped, "notes": self.notes}, indent=1))
+
+    @classmethod
+    def load(cls, path: Path = RESULTS) -> Report:
+        """Read what :meth:`save` wrote."""
+        values = json.loads(path.read_text())
+
+        def part(name: str) -> dict[str, list[Measured]]:
+            return {row: [Measured(**m) for m in ms] for row, ms in values[name].items()}
+
+        return cls(part("cases"), part("peer"), values["skipped"], values["notes"])
+
+    def lines(self) -> list[tuple[str, ...]]:
+        """The table, a tuple of cells for each row."""
+        found = []
+        for name, row in ROWS.items():
+            cases, why = self.cases.get(name, []), self.skipped.get(name)
+            if why:
+                counts: tuple[str, ...] = (f"skipped: {why}", "", "", "", "")
+            elif not cases:
+                counts = ("not run", "", "", "", "")
+            else:
+                counts = (
+                    str(len(cases)),
+                    _span(m.sent for m in cases),
+                    _span(m.accepted for m in cases),
+                    _span(m.charged for m in cases),
+                    _delivered(cases),
+                )
+            peer = _span(m.accepted for m in self.peer.get(name, []))
+            found.append((name, row.crash, row.how, *counts, peer))
+        return found
+
+    def table(self) -> str:
+        """The whole table as Markdown."""
+        return _markdown((*HEAD, PEER), self.lines())
+
+    def brief(self) -> str:
+        """The README's: what happens to the money, in the rows that matter to a reader."""
+        lines = [
+            (line[1], line[5], line[6], line[7], line[8])
+            for line in self.lines()
+            if ROWS[line[0]].brief and line[5]
+        ]
+        return _markdown(BRIEF_HEAD, lines)
+
+
+def _span(values: Iterable[int]) -> str:
+    found = sorted(set(values))
+    if not found:
+        return ""
+    return str(found[0]) if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _delivered(cases: Iterable[Measured]) -> str:
+    found = [m.delivered for m in cases]
+    if all(found):
+        return "yes"
+    return f"{sum(found)} of {len(found)}" if any(found) else "no"
+
+
+def _markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
+    rows = [head, tuple("---" for _ in head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def between(text: str, begin: str, end: str) -> str | None:
+    """What stands between two markers; ``None`` if they are not there."""
+    found = re.search(f"{re.escape(begin)}\n(.*?)\n?{re.escape(end)}", text, re.DOTALL)
+    return found[1] if found else None
+
+
+def differences(committed: str, run: Report) -> list[str]:
+    """Where the committed document and this run disagree. Rows that were skipped here don't count."""
+    table = between(committed, TABLE_BEGIN, TABLE_END) or ""
+    old = {}
+    for line in table.splitlines()[2:]:
+        cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        cells += [""] * (len(HEAD) + 1 - len(cells))
+        old[cells[0]] = cells
+    found = []
+    for new in run.lines():
+        name = new[0]
+        if name in run.skipped:
+            continue
+        before = [old[name][n].strip(" |") for n in COMPARED] if name in old else None
+        now = [new[n] for n in COMPARED]
+        if before != now:
+            found.append(f"{name}: committed {before}, this run {now}")
+    found += [f"{name}: in the document, and no row of this suite" for name in old.keys() - ROWS.keys()]
+    return found
+
+
+def _replaced(text: str, begin: str, end: str, inner: str) -> str:
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{inner}\n{end}{rest.partition(end)[2]}"
+
+
+def document(run: Report, notes: Mapping[str, str]) -> str:
+    """``docs/chaos.md``."""
+    text = TEMPLATE.read_text()
+    for name, value in notes.items():
+        text = text.replace(f"@{name}@", value)
+    return _replaced(text, TABLE_BEGIN, TABLE_END, run.table())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; write it, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare with docs/chaos.md, write nothing")
+    given = parser.parse_args(arguments)
+    run = Report.load()
+    print(run.table())
+    for name, note in run.notes.items():
+        print(f"{name}: {note}")
+    if given.check:
+        wrong = differences(DOCUMENT.read_text() if DOCUMENT.exists() else "", run)
+        for line in wrong:
+            print(f"docs/chaos.md disagrees with this run ({line})", file=sys.stderr)
+        return 1 if wrong else 0
+    unfinished = [name for name in ROWS if name not in run.cases]
+    if unfinished:
+        print(f"nothing written, rows are missing: {', '.join(unfinished)}", file=sys.stderr)
+        return 1
+    DOCUMENT.parent.mkdir(exist_ok=True)
+    DOCUMENT.write_text(document(run, run.notes))
+    readme = README.read_text()
+    if between(readme, BEGIN, END) is not None:
+        README.write_text(_replaced(readme, BEGIN, END, run.brief()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
