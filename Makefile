@@ -31,7 +31,7 @@ test: env ## all tests but those of make chaos, on the newest Airflow
 	$(TEST) -m pytest -m system tests/system
 
 test-on: ## the unit tests on another Airflow: make test-on AIRFLOW=2.11.2
-	@$(ENV) .venv-$(AIRFLOW) --group test apache-airflow==$(AIRFLOW)
+	@$(ENV) .venv-$(AIRFLOW) --group test --with apache-airflow==$(AIRFLOW)
 	.venv-$(AIRFLOW)/bin/python -m pytest tests/emulator
 	.venv-$(AIRFLOW)/bin/python -m pytest $(UNIT)
 

@@ -70,7 +70,7 @@ def main() -> None:
     """Make or refresh the environment named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("requirements", nargs="*", help="besides the project itself")
+    parser.add_argument("--with", dest="requirements", action="append", default=[], metavar="REQUIREMENT")
     parser.add_argument("--group", action="append", default=[], help="a dependency group of pyproject.toml")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
