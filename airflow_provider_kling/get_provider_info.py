@@ -30,6 +30,16 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "schema": {"type": ["integer", "null"], "minimum": 1},
         "description": "How many videos the account may make at once.",
     },
+    "external_task_ids": {
+        "label": "Keeps external ids",
+        "schema": {"type": ["string", "null"]},
+        "description": "true: this relay looks external_task_id up and refuses duplicates, as Kling does.",
+    },
+    "max_qps": {
+        "label": "Requests a second",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "description": "At most, where tasks have to be asked for one by one (relays); 10 by default.",
+    },
     "timeout": {
         "label": "Timeout (seconds)",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},

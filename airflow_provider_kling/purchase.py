@@ -14,7 +14,12 @@ from airflow_provider_kling.api import catalog, submission
 from airflow_provider_kling.api.requests import Text2VideoRequest
 from airflow_provider_kling.api.submission import Submission
 from airflow_provider_kling.api.tasks import GenerationTask
-from airflow_provider_kling.exceptions import KlingAPIError, KlingInputError
+from airflow_provider_kling.exceptions import (
+    KlingAPIError,
+    KlingInputError,
+    KlingRejectedError,
+    KlingTaskNotFoundError,
+)
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.identity import Identity
 from airflow_provider_kling.record import SubmissionRecord
@@ -124,12 +129,11 @@ class Buyer:
         # Announced, not completed: an earlier try may have bought. A clear since then is a person's word.
         announced = mine if mine is not None and not mine.task_id and mine.clears >= self._clears else None
         if mine is not None and mine.task_id:
-            known = self.hook.find_task(mine.task_id)
+            known = self._known(mine, now)
             if known is not None and not submission.is_spent(known, now):
                 return Submission(known, bought=False, generation=generation)
-            if known is not None or now - mine.submitted_at > catalog.RETENTION_DAYS * _DAY:
-                generation += 1
-        if not self.hook.official and announced is None:
+            generation += 1
+        if not self.hook.read_connection().keeps_ids and announced is None:
             # Only where Kling's own refusal of a second order may be missing.
             name = identity.external_task_id(generation)
             records.announce(
@@ -141,12 +145,33 @@ class Buyer:
                 identity,
                 look_up_first=ti.try_number > 1,
                 generation=generation,
-                announced_at=announced.submitted_at if announced else None,
+                announced=announced is not None,
             )
         except (KlingAPIError, KlingInputError):
             if announced is None:
                 records.withdraw(self.context)
             raise
+
+    def _known(self, record: SubmissionRecord, now: float) -> GenerationTask | None:
+        """The task of a record; ``None`` once Kling has cleared it."""
+        try:
+            return self.hook.get_task(record.task_id)
+        except KlingTaskNotFoundError as e:
+            if now - record.submitted_at > catalog.RETENTION_DAYS * _DAY:
+                log.warning(
+                    "Kling cleared task %s (external id %s), made more than %s days ago: it is bought anew.",
+                    record.task_id,
+                    record.external_task_id,
+                    catalog.RETENTION_DAYS,
+                )
+                return None
+            raise KlingRejectedError(
+                f"Task {record.task_id} (external id {record.external_task_id}), which try "
+                f"{record.try_number} bought, is not known to this account any more. Nothing was bought "
+                "again. Was the connection changed to another account? To buy it there, set another take. "
+                f"({e})",
+                request_id=e.request_id,
+            ) from e
 
     def _say_bought(
         self,

@@ -53,7 +53,15 @@ class LocalEmulator:
     @property
     def connection(self) -> str:
         """The Airflow connection to it, as JSON."""
-        return json.dumps({"conn_type": "kling", "host": self.base_url, "password": self.api_key})
+        return json.dumps(
+            {
+                "conn_type": "kling",
+                "host": self.base_url,
+                "password": self.api_key,
+                # It keeps external ids unique, as Kling's own hosts do; of others that has to be said.
+                "extra": {"external_task_ids": True},
+            }
+        )
 
     def start(self, timeout: float = 30) -> None:
         """Start it and wait until it answers.

@@ -88,4 +88,5 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(polling, "SETTLE_SECONDS", 0.01)
     monkeypatch.setattr(polling, "MAX_BACKOFF", 0.01)
+    monkeypatch.setattr(polling, "SLOT_PAUSE", 0.01)
     monkeypatch.setattr(lookup, "LOOK_AGAIN_AFTER", 0.01)

@@ -71,6 +71,8 @@ def test_the_form_of_the_api_server_has_our_fields() -> None:
         "prompt_max_chars",
         "negative_prompt_max_chars",
         "max_concurrency",
+        "max_qps",
+        "external_task_ids",
         "timeout",
         "proxy",
         "verify",

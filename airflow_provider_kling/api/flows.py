@@ -117,7 +117,7 @@ def list_tasks(kind: TaskKind, page: int = 1, page_size: int = PAGE_SIZE_MAX) ->
     if not 1 <= page <= 1000 or not 1 <= page_size <= PAGE_SIZE_MAX:
         raise KlingInputError(f"page must be 1 to 1000 and page_size 1 to {PAGE_SIZE_MAX}.")
     send = Send("GET", kind.path, {"pageNum": page, "pageSize": page_size})
-    return read(send, lambda answer: wire.decode_list(answer, kind))
+    return read(send, lambda answer: wire.decode_page(answer, kind).tasks)
 
 
 def probe() -> Flow[None]:

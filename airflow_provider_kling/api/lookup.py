@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from airflow_provider_kling.api.catalog import PAGE_SIZE_MAX, RETENTION_DAYS, TaskKind
+from airflow_provider_kling.api.catalog import RETENTION_DAYS, TaskKind
 from airflow_provider_kling.api.flows import Flow, Sleep, get_task, list_tasks
 from airflow_provider_kling.api.polling import backoff
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
@@ -30,8 +30,6 @@ LOOK_AGAIN_AFTER = 5.0
 TAKEN_LOOKS = 6
 #: How many failed tasks of an identity are stepped past when its last one is only to be named in a log.
 GENERATIONS_SEARCHED = 5
-#: Seconds by which a relay's clock may be behind this machine's.
-CLOCK_TOLERANCE = 600.0
 
 
 class LookUpUnsupportedError(Exception):
@@ -43,11 +41,12 @@ class Books:
     """What a host can tell of one kind of task.
 
     :param kind: what the tasks make.
-    :param official: a host of Kling's own; otherwise a relay with habits of its own.
+    :param keeps_ids: the host looks external ids up and refuses a second task with the same one: Kling's own
+        do, a relay may.
     """
 
     kind: TaskKind
-    official: bool
+    keeps_ids: bool
 
     def find(self, name: str) -> Flow[GenerationTask | None]:
         """The task with this external id.
@@ -60,16 +59,15 @@ class Books:
         except KlingTaskNotFoundError:
             return None
         except (KlingRejectedError, KlingResponseError, KlingServerError) as e:
-            if not self.official and _is_missing_route(e):
+            if not self.keeps_ids and _is_missing_route(e):
                 raise LookUpUnsupportedError from e
             raise
         return task
 
-    def find_after_silence(self, name: str, why: str, since: float) -> Flow[GenerationTask | None]:
+    def find_after_silence(self, name: str, why: str) -> Flow[GenerationTask | None]:
         """The task of a create whose fate is not known; ``None`` only if it is safe to send again.
 
         :param why: what happened to the create.
-        :param since: seconds since the epoch before it was first sent.
         :raises KlingUnknownOutcomeError: it stays unknown.
         """
         try:
@@ -84,30 +82,32 @@ class Books:
         except KlingAPIError as e:
             raise unknown(name, f"{why}, and the look-up failed: {e}") from e
         if found is None:
-            yield from self.trust_not_found(name, why, since)
+            yield from self.trust_not_found(name, why)
         return found
 
-    def trust_not_found(self, name: str, why: str, since: float) -> Flow[None]:
+    def trust_not_found(self, name: str, why: str) -> Flow[None]:
         """Accept that a task which was not found is not there.
 
-        :raises KlingUnknownOutcomeError: a relay, and nothing shows that it keeps external ids, or
-            that it made no task since then.
+        :raises KlingUnknownOutcomeError: a relay, and nothing shows that it keeps external ids. An empty list
+            is no proof: it may lag, or the create may still be on its way.
         """
-        if self.official:
+        if self.keeps_ids:
             return
         try:
             tasks = yield from list_tasks(self.kind)
         except KlingAPIError as e:
-            doubt = f"lists no tasks ({e.http_status or 'no answer'})"
+            doubt = f"lists no tasks either ({e.http_status or 'no answer'})"
         else:
             if any(task.external_task_id for task in tasks):
                 return
-            earliest = since - CLOCK_TOLERANCE
-            recent = [t for t in tasks if t.created_at is None or t.created_at.timestamp() >= earliest]
-            if not recent and len(tasks) < PAGE_SIZE_MAX:
-                return
-            doubt = "lists tasks without external ids, and one of them may be it"
-        raise unknown(name, f"{why}. The host does not find it, but {doubt}", hopeless=True)
+            doubt = "lists no task with an external id"
+        raise unknown(
+            name,
+            f"{why}. The host does not find it, but it {doubt}: its 'not found' proves nothing. If this "
+            "relay keeps external ids unique as Kling does, say so with external_task_ids=true in the "
+            "connection's extra",
+            hopeless=True,
+        )
 
     def find_taken(self, name: str, refusal: KlingDuplicateError) -> Flow[GenerationTask]:
         """The task that holds an id; it exists, so a look-up that does not see it yet is late."""

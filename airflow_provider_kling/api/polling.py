@@ -14,6 +14,8 @@ SETTLE_SECONDS = 5.0
 HOPELESS_LOOKS = 3
 #: Waits between looks are shortened by up to this share, so that a thousand waits do not fall in step.
 JITTER = 0.1
+#: Seconds between attempts of a worker that waits for a free slot of the account.
+SLOT_PAUSE = 15.0
 #: Seconds; the longest pause between two looks that fail.
 MAX_BACKOFF = 60.0
 

@@ -37,6 +37,7 @@ from airflow_provider_kling.exceptions import (
     KlingInputError,
     KlingRateLimitError,
     KlingServerError,
+    KlingUnknownOutcomeError,
 )
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def submit(
     look_up_first: bool,
     now: float,
     generation: int = 0,
-    announced_at: float | None = None,
+    announced: bool = False,
 ) -> Flow[Submission]:
     """Create a task unless there is one; never a second one that is not failed.
 
@@ -83,7 +84,7 @@ def submit(
     :param look_up_first: an earlier attempt may have created it.
     :param now: seconds since the epoch; a video that Kling has cleared by then does not count.
     :param generation: where to start; earlier ones are known to have failed.
-    :param announced_at: when an earlier attempt is known to have been about to create it.
+    :param announced: an earlier attempt is known to have been about to create it.
     :raises KlingUnknownOutcomeError: see the table above.
     :raises KlingAPIError: refused; nothing was bought.
     """
@@ -97,13 +98,13 @@ def submit(
             )
         tried.add(name)
         if look_up_first:
-            found = yield from _find_earlier(name, books, announced_at)
+            found = yield from _find_earlier(name, books, announced)
             if found is not None and not is_spent(found, now):
                 return Submission(found, bought=False, generation=generation)
             if found is not None:
                 generation += 1
                 continue
-        submission = yield from _create(dict(body, external_task_id=name), books, name, generation, now)
+        submission = yield from _create(dict(body, external_task_id=name), books, name, generation)
         if submission.bought or not is_spent(submission.task, now):
             return submission
         # An earlier one that is of no use: step past it, looking before each step.
@@ -111,21 +112,20 @@ def submit(
         look_up_first = True
 
 
-def _find_earlier(name: str, books: Books, announced_at: float | None) -> Flow[GenerationTask | None]:
+def _find_earlier(name: str, books: Books, announced: bool) -> Flow[GenerationTask | None]:
     """What an earlier attempt created; ``None`` if it may be bought."""
     why = "An earlier try was about to buy it"
     try:
         found = yield from books.find(name)
-        if found is None and announced_at is not None:
-            yield from books.trust_not_found(name, why, announced_at)
-    except LookUpUnsupportedError as e:
-        if announced_at is not None:
-            raise unknown(
-                name, f"{why}, and this host can't look tasks up by external id", hopeless=True
-            ) from e
+        if found is None:
+            yield from books.trust_not_found(name, why)
+    except (LookUpUnsupportedError, KlingUnknownOutcomeError) as e:
+        if announced:
+            raise unknown(name, f"{why}, and this host can't tell", hopeless=True) from e
         log.warning(
-            "This host can't look tasks up by external id: whether an earlier try bought this video can't be "
-            "known, and it is bought now. Set retries=0 if that must not happen."
+            "This host can't tell whether an earlier try bought this video, and it is bought now. "
+            "Set retries=0 if that must not happen. (%s)",
+            e or "no look-up by external id",
         )
         return None
     except KlingAPIError as e:
@@ -157,9 +157,7 @@ def is_spent(task: GenerationTask, now: float) -> bool:
     return False
 
 
-def _create(
-    body: Mapping[str, Any], books: Books, name: str, generation: int, now: float
-) -> Flow[Submission]:
+def _create(body: Mapping[str, Any], books: Books, name: str, generation: int) -> Flow[Submission]:
     lost = 0
     for attempt in range(1, CREATE_ATTEMPTS + 1):
         outcome = yield Send("POST", books.kind.path, body=body)
@@ -171,7 +169,7 @@ def _create(
             return Submission(task, bought=lost > 0, generation=generation)
         except _UnknownFateError as e:
             log.warning("Whether Kling accepted external id %s is not known (%s). Looking it up.", name, e)
-            found = yield from books.find_after_silence(name, str(e), now)
+            found = yield from books.find_after_silence(name, str(e))
             if found is not None:
                 return Submission(found, bought=True, generation=generation)
             lost += 1

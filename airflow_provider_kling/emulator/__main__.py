@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from airflow_provider_kling.emulator.app import Emulator
 from airflow_provider_kling.emulator.server import EmulatorServer
@@ -63,7 +64,10 @@ def _seconds(text: str) -> float:
 
 def connection_lines(settings: Settings, url: str) -> list[str]:
     """Return the matching Airflow connections, ready to paste into a shell."""
-    common = {"conn_type": "kling", "host": url}
+    common: dict[str, Any] = {"conn_type": "kling", "host": url}
+    if settings.dialect == "official":
+        # It keeps external ids unique, as Kling's own hosts do; of others that has to be said.
+        common["extra"] = {"external_task_ids": True}
     choices = []
     if settings.api_key is not None:
         choices.append({**common, "password": settings.api_key})

@@ -19,6 +19,9 @@ from airflow_provider_kling.exceptions import KlingInputError
 
 T = TypeVar("T", int, float)
 
+#: Requests a second when many tasks have to be asked for one by one.
+MAX_QPS = 10.0
+
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -29,11 +32,22 @@ class KlingConnection:
     :param client: where and how to call.
     :param limits: what the host takes.
     :param model_name: used where a request names none.
+    :param keeps_ids: the host keeps external ids unique: Kling's own do, and relays that say so.
+    :param max_concurrency: videos that the account may make at once, where its owner says so.
+    :param max_qps: requests a second when tasks have to be asked for one by one.
     """
 
     client: ClientSettings
     limits: HostLimits
     model_name: str
+    keeps_ids: bool = True
+    max_concurrency: int | None = None
+    max_qps: float = MAX_QPS
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """Connections with the same address and credentials share an account."""
+        return self.client.base_url, self.client.auth.account
 
     @classmethod
     def read(cls, connection: Connection) -> KlingConnection:
@@ -43,6 +57,7 @@ class KlingConnection:
         """
         extra = _extra_of(connection)
         base_url = _base_url(connection)
+        official = urlsplit(base_url).hostname in catalog.OFFICIAL_HOSTS
         return cls(
             client=ClientSettings(
                 base_url=base_url,
@@ -52,11 +67,14 @@ class KlingConnection:
                 verify=_verify(extra),
             ),
             limits=HostLimits(
-                official=urlsplit(base_url).hostname in catalog.OFFICIAL_HOSTS,
+                official=official,
                 prompt_max_chars=_number(extra, "prompt_max_chars", int),
                 negative_prompt_max_chars=_number(extra, "negative_prompt_max_chars", int),
             ),
             model_name=str(extra.get("model_name") or catalog.DEFAULT_MODEL),
+            keeps_ids=official or str(extra.get("external_task_ids")).lower() == "true",
+            max_concurrency=_number(extra, "max_concurrency", int),
+            max_qps=_number(extra, "max_qps", float) or MAX_QPS,
         )
 
 

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_kling.api import flows, submission
 from airflow_provider_kling.api.catalog import TaskKind
-from airflow_provider_kling.api.client import AsyncKlingClient, KlingClient
+from airflow_provider_kling.api.client import AsyncKlingClient, KlingClient, ssl_context
 from airflow_provider_kling.api.flows import Flow
 from airflow_provider_kling.api.lookup import Books
 from airflow_provider_kling.api.polling import WaitPlan
@@ -90,21 +90,24 @@ class KlingHook(BaseHook):
         """A client; close it, or use it in a ``with``."""
         return KlingClient(self.read_connection().client)
 
-    async def get_async_conn(self) -> AsyncKlingClient:
-        """A client for the running event loop; close it.
+    async def aread_connection(self) -> KlingConnection:
+        """:meth:`read_connection` on an event loop.
 
-        The connection is read in a thread: Airflow's synchronous accessors must not run on a triggerer's
-        loop, and its asynchronous ones are missing or fail in ``dag.test()`` on some versions.
+        In a thread: Airflow's synchronous accessors must not run on a triggerer's loop, and its asynchronous
+        ones are missing or fail in ``dag.test()`` on some versions. The TLS context is made there too.
         """
         from asgiref.sync import sync_to_async
 
-        connection = await sync_to_async(self.read_connection)()
-        return AsyncKlingClient(connection.client)
+        def read() -> KlingConnection:
+            connection = self.read_connection()
+            ssl_context(connection.client.verify)
+            return connection
 
-    @property
-    def official(self) -> bool:
-        """Whether calls go to a host of Kling's own."""
-        return self.read_connection().limits.official
+        return await sync_to_async(read)()
+
+    async def get_async_conn(self) -> AsyncKlingClient:
+        """A client for the running event loop; close it."""
+        return AsyncKlingClient((await self.aread_connection()).client)
 
     @property
     def base_url(self) -> str:
@@ -141,7 +144,7 @@ class KlingHook(BaseHook):
         *,
         look_up_first: bool,
         generation: int = 0,
-        announced_at: float | None = None,
+        announced: bool = False,
     ) -> Submission:
         """Buy a video unless it is there.
 
@@ -160,7 +163,7 @@ class KlingHook(BaseHook):
                 look_up_first=look_up_first,
                 now=time.time(),
                 generation=generation,
-                announced_at=announced_at,
+                announced=announced,
             )
         )
 
@@ -255,7 +258,7 @@ class KlingHook(BaseHook):
 
     @property
     def _books(self) -> Books:
-        return Books(TaskKind.TEXT2VIDEO, self.official)
+        return Books(TaskKind.TEXT2VIDEO, self.read_connection().keeps_ids)
 
     def _run(self, flow: Flow[T]) -> T:
         with self.get_conn() as client:

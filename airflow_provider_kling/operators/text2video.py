@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
+from airflow_provider_kling.triggers.slot import KlingSlotTrigger, times_of_event
 from airflow_provider_kling.triggers.task import KlingTaskTrigger, still_running, task_of_event
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_kling.api.tasks import GenerationTask
     from airflow_provider_kling.hooks.kling import KlingHook
+    from airflow_provider_kling.purchase import Purchase
 
 #: Seconds by which Airflow's own timeout of a deferral is later than the trigger's deadline: Airflow's
 #: skips ``execute_complete`` and its message.
@@ -85,6 +87,8 @@ class KlingText2VideoOperator(BaseOperator):
     :param poll_interval: seconds between looks.
     :param timeout: seconds or timedelta from submission until the wait gives up; the video goes on being
         made and a retry picks it up.
+    :param capacity_timeout: seconds or timedelta to wait for a free slot when the account has none (1303):
+        deferred if ``deferrable``, else on the worker; no retry is used.
     :param on_clear: ``reuse`` (a cleared task gets its video again, nothing is bought) or ``regenerate``
         (each clear buys a new one).
     :param take: another value asks for another version of the same prompt in the same run (templated).
@@ -129,6 +133,7 @@ class KlingText2VideoOperator(BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 10.0,
         timeout: float | timedelta = 3600.0,
+        capacity_timeout: float | timedelta = 6 * 3600.0,
         on_clear: Literal["reuse", "regenerate"] = "reuse",
         take: str | int | None = None,
         **kwargs: Any,
@@ -156,34 +161,81 @@ class KlingText2VideoOperator(BaseOperator):
         self.deferrable = deferrable
         # Settled here, long before a create: a value that no trigger can carry must not cost a video.
         self.poll_interval = float(poll_interval)
-        self.timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        self.timeout = _seconds(timeout)
+        self.capacity_timeout = _seconds(capacity_timeout)
         self.on_clear = on_clear
         self.take = take
-        if self.poll_interval <= 0 or self.timeout <= 0:
-            raise ValueError("poll_interval and timeout must be above 0 seconds")
+        if min(self.poll_interval, self.timeout, self.capacity_timeout) <= 0:
+            raise ValueError("poll_interval, timeout and capacity_timeout must be above 0 seconds")
         if on_clear not in ("reuse", "regenerate"):
             raise ValueError(f"on_clear must be 'reuse' or 'regenerate', got {on_clear!r}")
         self._submitted: GenerationTask | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt, then wait as asked."""
-        from airflow_provider_kling.api.requests import Text2VideoRequest
+        now = time.time()
+        with airflow_errors():
+            return self._execute(context, now, now + self.capacity_timeout)
+
+    def execute_resubmit(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Resume when it is this task's turn to submit: on a new operator, as ``execute_complete``."""
+        with airflow_errors():
+            return self._execute(context, *times_of_event(event))
+
+    def _execute(self, context: Context, queued_at: float, queue_deadline: float) -> dict[str, Any]:
         from airflow_provider_kling.hooks.kling import KlingHook
+
+        hook = KlingHook(self.kling_conn_id)
+        purchase = self._get(context, hook, queued_at, queue_deadline)
+        task = self._submitted = purchase.task
+        context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
+        if task.ended or not self.wait_for_completion:
+            return self._finish(context, task)
+        deadline = self._deadline(purchase.submitted_at, adopted=not purchase.bought)
+        if self.deferrable:
+            self._defer(task, deadline)
+        return self._finish(context, self._wait(hook, task, deadline))
+
+    def _get(self, context: Context, hook: KlingHook, queued_at: float, queue_deadline: float) -> Purchase:
+        """Adopt or buy; while the account has no free slot, wait for one. That uses no retry."""
+        from airflow_provider_kling.api.polling import SLOT_PAUSE
+        from airflow_provider_kling.api.requests import Text2VideoRequest
+        from airflow_provider_kling.exceptions import KlingConcurrencyError
         from airflow_provider_kling.purchase import Buyer
 
-        with airflow_errors():
-            hook = KlingHook(self.kling_conn_id)
-            request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
-            buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take)
-            purchase = buyer.get(request)
-            task = self._submitted = purchase.task
-            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
-            if task.ended or not self.wait_for_completion:
-                return self._finish(context, task)
-            deadline = self._deadline(purchase.submitted_at, adopted=not purchase.bought)
-            if self.deferrable:
-                self._defer(task, deadline)
-            return self._finish(context, self._wait(hook, task, deadline))
+        request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
+        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take)
+        waiting = False
+        while True:
+            try:
+                return buyer.get(request)
+            except KlingConcurrencyError as e:
+                left = queue_deadline - time.time()
+                if left <= 0:
+                    raise KlingConcurrencyError(
+                        f"No slot became free within capacity_timeout, {self.capacity_timeout:g} s. Nothing "
+                        f"was bought. A retry waits as long again; raise capacity_timeout or use a pool. {e}",
+                        code=e.code,
+                        http_status=e.http_status,
+                        request_id=e.request_id,
+                    ) from e
+                if not waiting:
+                    self.log.info(
+                        "No free slot, nothing bought yet: waiting for one, at most %.0f s. %s", left, e
+                    )
+                waiting = True
+                if self.deferrable:
+                    self._defer_for_slot(queued_at, queue_deadline)
+                time.sleep(min(SLOT_PAUSE, left))
+
+    def _defer_for_slot(self, queued_at: float, queue_deadline: float) -> None:
+        self.defer(
+            trigger=KlingSlotTrigger(
+                kling_conn_id=self.kling_conn_id, since=queued_at, deadline=queue_deadline
+            ),
+            method_name="execute_resubmit",
+            timeout=timedelta(seconds=max(0.0, queue_deadline - time.time()) + BACKSTOP_SECONDS),
+        )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when the trigger has fired: on a new operator, so all that is known is in the event."""
@@ -243,3 +295,7 @@ class KlingText2VideoOperator(BaseOperator):
             check_ended_well(task)
             self.log.info("Task %s succeeded: %s.", task.task_id, ", ".join(v.url for v in task.videos))
         return summary
+
+
+def _seconds(duration: float | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
 from collections.abc import AsyncIterator
+from types import ModuleType
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -68,21 +72,13 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then fire one event: ``ended``, ``timeout`` or ``error``."""
-        from airflow_provider_kling.api.polling import SETTLE_SECONDS, WaitPlan
-        from airflow_provider_kling.hooks.kling import KlingHook
-
         event: dict[str, Any] = {
             "version": EVENT_VERSION,
             "task_id": self.kling_task_id,
             "external_task_id": self.external_task_id,
         }
         try:
-            task = await KlingHook(self.kling_conn_id).await_task(
-                self.kling_task_id,
-                WaitPlan(self.poll_interval, self.deadline),
-                self.kind,
-                first_pause=max(self.poll_interval, SETTLE_SECONDS),
-            )
+            event |= {"outcome": "ended", "task": (await self._ended()).summary()}
         except KlingTaskTimeoutError as e:
             event |= {"outcome": "timeout", "message": str(e)}
         except KlingError as e:
@@ -91,15 +87,33 @@ class KlingTaskTrigger(BaseTrigger):
             # E.g. the connection was deleted. A retry looks the task up, so nothing is lost.
             self.log.exception("The wait for task %s broke off.", self.kling_task_id)
             event |= {"outcome": "error", "message": f"{type(e).__name__}: {e}", "hopeless": False}
-        else:
-            event |= {"outcome": "ended", "task": task.summary()}
         self._fired = True
         yield TriggerEvent(event)
+
+    async def _ended(self) -> Any:
+        """The ``GenerationTask`` when it has ended; each new status is a line in this task's log."""
+        hub = await load_hub()
+        plan = hub.WaitPlan(self.poll_interval, self.deadline)
+        news = hub.watch(self.kling_conn_id, self.kling_task_id, hub.TaskKind(self.kind), plan)
+        async with contextlib.aclosing(news):
+            async for item in news:
+                if isinstance(item, hub.Trouble):
+                    self.log.warning("Could not look at the task, going on: %s", item.error)
+                    continue
+                self.log.info("Task %s is %s.", item.task_id, item.status.value)
+                if item.ended:
+                    return item
+        raise KlingTaskError(f"The wait for task {self.kling_task_id} ended without a result.")
 
     async def on_kill(self) -> None:
         """Say what goes on (Airflow 3.3 and later; also called when another triggerer takes over)."""
         if not self._fired:
             self.log.info("%s", still_running(self.kling_task_id, self.external_task_id))
+
+
+async def load_hub() -> ModuleType:
+    """The hub, imported in a thread: an HTTP client read in on the loop would stall every trigger."""
+    return await asyncio.to_thread(importlib.import_module, "airflow_provider_kling.triggers.hub")
 
 
 def still_running(task_id: str, external_task_id: str) -> str:

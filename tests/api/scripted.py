@@ -31,7 +31,7 @@ def name_of(generation: int) -> str:
 
 def attempt(outcomes: Sequence[Outcome], *, external_id: Callable[[int], str] = name_of, **more: Any) -> Run:
     arguments: dict[str, Any] = {"look_up_first": False, "now": 0.0, **more}
-    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("official", True))
+    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("keeps_ids", True))
     run = drive(submit(BODY, books, external_id, **arguments), outcomes)
     assert run.left == 0, "the flow stopped before the script ended"
     return run

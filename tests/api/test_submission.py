@@ -234,13 +234,13 @@ def test_a_duplicate_that_is_never_seen_is_said_to_be_unknown() -> None:
     assert len(run.slept) == TAKEN_LOOKS - 1, "no pause before giving up"
 
 
-@pytest.mark.parametrize("official", [True, False])
-def test_a_duplicate_that_cannot_be_looked_up_is_said_to_be_unknown(official: bool) -> None:
-    run = attempt([exists(), answer(HTML, 404)], official=official)
+@pytest.mark.parametrize("keeps_ids", [True, False])
+def test_a_duplicate_that_cannot_be_looked_up_is_said_to_be_unknown(keeps_ids: bool) -> None:
+    run = attempt([exists(), answer(HTML, 404)], keeps_ids=keeps_ids)
     assert run.creates == 1
     assert isinstance(run.error, KlingUnknownOutcomeError)
 
 
 @pytest.mark.parametrize("reply", [exists("x"), refused("task_failed", "External_task_id x already exists")])
 def test_a_duplicate_is_told_also_through_a_relay_that_loses_codes(reply: Any) -> None:
-    assert attempt([reply, named("af-x-0")], official=False).value.bought is False
+    assert attempt([reply, named("af-x-0")], keeps_ids=False).value.bought is False

@@ -31,7 +31,7 @@ POST = "POST /v1/videos/text2video"
 def flow(prompt: str = "A fox", *, identity: Identity = IDENTITY, **more: Any) -> Flow[Submission]:
     body = Text2VideoRequest(model_name="kling-v2-6", prompt=prompt).body()
     arguments: dict[str, Any] = {"look_up_first": False, "now": 0.0, **more}
-    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("official", True))
+    books = Books(TaskKind.TEXT2VIDEO, arguments.pop("keeps_ids", True))
     return submit(body, books, identity.external_task_id, **arguments)
 
 
@@ -249,7 +249,7 @@ def test_a_relay_that_passes_external_ids_on_protects_as_kling_does(
 ) -> None:
     emulator.settings.dialect = "xmsmartlink"
     emulator.faults.add("POST", "create", Fault(accepted=True, **fault))
-    the_one(emulator, run(flow(official=False)))
+    the_one(emulator, run(flow(keeps_ids=False)))
 
 
 @pytest.mark.parametrize("dialect", ["relay_no_external_id", "kkiai", "new_api"])
@@ -257,7 +257,7 @@ def test_a_relay_that_drops_external_ids_is_bought_from_once_and_warned_about(
     dialect: str, emulator: Emulator, run: Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     emulator.settings.dialect = dialect
-    assert run(flow(official=False)).bought
+    assert run(flow(keeps_ids=False)).bought
     assert len(bought(emulator)) == 1
     assert "did not confirm external id af-x-0" in caplog.text
 
@@ -269,7 +269,7 @@ def test_a_relay_that_drops_external_ids_never_buys_a_lost_answer_twice(
     emulator.settings.dialect = dialect
     emulator.faults.add("POST", "create", Fault("drop", accepted=True))
     with contextlib.suppress(KlingUnknownOutcomeError):
-        run(flow(official=False))
+        run(flow(keeps_ids=False))
     assert len(bought(emulator)) == 1
 
 
@@ -278,6 +278,6 @@ def test_a_relay_without_a_look_up_route_stops_at_a_lost_answer(emulator: Emulat
     emulator.faults.add("POST", "create", Fault("drop", accepted=True))
     emulator.faults.add("GET", "query", Fault("html", status=404), times=None)
     with pytest.raises(KlingUnknownOutcomeError) as caught:
-        run(flow(official=False))
+        run(flow(keeps_ids=False))
     assert caught.value.hopeless
     assert len(bought(emulator)) == posts(emulator) == 1

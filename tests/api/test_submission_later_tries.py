@@ -112,26 +112,28 @@ def test_an_id_that_never_changes_does_not_loop_for_ever() -> None:
 def test_a_relay_without_look_ups_is_bought_from_with_one_warning(
     page: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = attempt([page, ok()], look_up_first=True, official=False)
+    run = attempt([page, ok()], look_up_first=True, keeps_ids=False)
     assert run.methods == ["GET", "POST"]
-    assert [r.levelno for r in caplog.records if "can't look tasks up" in r.message] == [logging.WARNING]
+    assert [r.levelno for r in caplog.records if "can't tell whether an earlier try" in r.message] == [
+        logging.WARNING
+    ]
 
 
 def test_a_relay_that_says_not_implemented_is_asked_again_before_it_is_believed() -> None:
-    run = attempt([*[answer("", 501)] * READ_ATTEMPTS, ok()], look_up_first=True, official=False)
+    run = attempt([*[answer("", 501)] * READ_ATTEMPTS, ok()], look_up_first=True, keeps_ids=False)
     assert run.methods == ["GET"] * READ_ATTEMPTS + ["POST"]
 
 
 @pytest.mark.parametrize("half", [answer(""), answer('{"code": 0, "da'), answer("null"), answer(HTML, 403)])
 def test_an_answer_lost_on_its_way_is_not_a_relay_without_look_ups(half: Any) -> None:
-    run = attempt([half], look_up_first=True, official=False)
+    run = attempt([half], look_up_first=True, keeps_ids=False)
     assert run.creates == 0
     assert run.error is not None
 
 
 @lost
 def test_a_lost_answer_of_a_relay_without_look_ups_stops_and_no_retry_is_made(outcome: Outcome) -> None:
-    run = attempt([outcome, answer(HTML, 404)], official=False)
+    run = attempt([outcome, answer(HTML, 404)], keeps_ids=False)
     assert run.creates == 1
     assert isinstance(run.error, KlingUnknownOutcomeError)
     assert run.error.hopeless

@@ -118,7 +118,7 @@ class World:
     def flow(self, first: bool) -> Flow[Submission]:
         return submit(
             self.body,
-            Books(TaskKind.TEXT2VIDEO, official=True),
+            Books(TaskKind.TEXT2VIDEO, keeps_ids=True),
             IDENTITY.external_task_id,
             look_up_first=not first,
             now=self.clock.time(),

@@ -118,19 +118,19 @@ def test_a_normalised_failure_keeps_its_reason() -> None:
 
 def test_a_list_is_read_in_the_order_it_came() -> None:
     page = ok([task_json("1"), task_json("2", "succeed"), {"id": "3", "status": "failed"}])
-    tasks = wire.decode_list(page, KIND)
+    tasks = wire.decode_page(page, KIND).tasks
     assert [t.task_id for t in tasks] == ["1", "2", "3"]
     assert {t.request_id for t in tasks} == {"r-1"}
 
 
 def test_an_empty_list_is_no_task() -> None:
-    assert wire.decode_list(answer({"code": 0, "data": []}), KIND) == []
+    assert wire.decode_page(answer({"code": 0, "data": []}), KIND).tasks == []
 
 
 @pytest.mark.parametrize("data", [{"task_id": "1"}, ["1"], [None], "x", 7])
 def test_a_list_that_is_none_is_unreadable(data: object) -> None:
     with pytest.raises(KlingAPIError):
-        wire.decode_list(answer({"code": 0, "data": data}), KIND)
+        wire.decode_page(answer({"code": 0, "data": data}), KIND)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,25 @@ def test_seconds_and_milliseconds_are_told_apart(stamp: object) -> None:
 
 @pytest.mark.parametrize(
     "stamp",
-    [None, "", "yesterday", 0, -5, True, [], {}, float("inf"), 10**400, "1" * 400, 1e300, 253402300799000],
+    [
+        None,
+        "",
+        "yesterday",
+        0,
+        1,
+        86_400_000,
+        -5,
+        True,
+        [],
+        {},
+        float("inf"),
+        10**400,
+        "1" * 400,
+        1e300,
+        253402300799000,
+    ],
 )
-def test_a_time_that_is_none_is_not_known(stamp: object) -> None:
+def test_a_time_that_is_none_or_no_tasks_is_not_known(stamp: object) -> None:
     read = one(created_at=stamp)
     assert read.created_at is None
     assert read.summary()["expires_at"] is None

@@ -45,10 +45,10 @@ STATUSES = st.sampled_from([200, 201, 204, 301, 400, 401, 404, 408, 429, 499, 50
 
 
 def read_all(answer: Answer) -> None:
-    for decode in (wire.decode_task, wire.decode_list):
+    for decode in (wire.decode_task, wire.decode_page):
         with contextlib.suppress(KlingError):
             read = decode(answer, KIND)
-            for task in read if isinstance(read, list) else [read]:
+            for task in read.tasks if isinstance(read, wire.Page) else [read]:
                 json.dumps(task.summary(), allow_nan=False)
                 type(task).from_summary(task.summary())
     wire.kling_code(answer)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("fast")
 
 @pytest.fixture
 def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key")
+    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
     return emulator_server
 
 

@@ -39,7 +39,7 @@ KEYS = {
 
 @pytest.fixture
 def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key")
+    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
     return emulator_server
 
 
@@ -49,16 +49,23 @@ def make(**arguments: Any) -> KlingText2VideoOperator:
     )
 
 
+def fired(trigger: Any) -> Any:
+    """The one event of a trigger."""
+
+    async def fire() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    (payload,) = asyncio.run(fire())
+    return payload
+
+
 def resume(deferred: TaskDeferred, ti: FakeTaskInstance, operator: Any = None) -> dict[str, Any]:
-    """What Airflow does after ``defer``: rebuild the trigger from its row, run it, resume on a new operator."""
+    """What Airflow does after ``defer``: rebuild the trigger from its row, run it, resume anew."""
     path, arguments = deferred.trigger.serialize()
     assert path == "airflow_provider_kling.triggers.task.KlingTaskTrigger"
     rebuilt = type(deferred.trigger)(**json.loads(json.dumps(arguments)))
 
-    async def fire() -> list[Any]:
-        return [event.payload async for event in rebuilt.run()]
-
-    (payload,) = asyncio.run(fire())
+    payload = fired(rebuilt)
     assert deferred.method_name == "execute_complete"
     operator = operator or make()
     result: dict[str, Any] = operator.execute_complete(context_of(ti), json.loads(json.dumps(payload)))
@@ -250,13 +257,55 @@ def test_a_prompt_that_the_content_policy_refuses_buys_nothing(kling: Served, ti
     assert bought(kling) == 0
 
 
-def test_a_full_account_buys_nothing_and_leaves_the_retries(kling: Served) -> None:
+def test_a_full_account_is_waited_for_on_the_worker(kling: Served) -> None:
+    kling.emulator.settings.concurrency = 1
+    kling.emulator.settings.progress, kling.emulator.settings.seconds_per_video = "time", 0.3
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    assert make().execute(context_of(FakeTaskInstance(map_index=1)))["status"] == "succeeded"
+    assert bought(kling) == 2
+
+
+def test_no_slot_within_capacity_timeout_says_that_nothing_was_bought(kling: Served) -> None:
     kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
     make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
-    with pytest.raises(AirflowException, match="^1303") as error:
-        make().execute(context_of(FakeTaskInstance(map_index=1)))
+    with pytest.raises(AirflowException, match=r"No slot became free .* Nothing was bought.*1303") as error:
+        make(capacity_timeout=0.05).execute(context_of(FakeTaskInstance(map_index=1)))
     assert not isinstance(error.value, AirflowFailException)
     assert bought(kling) == 1
+
+
+def test_a_full_account_is_waited_for_in_the_triggerer_and_uses_no_retry(kling: Served) -> None:
+    kling.emulator.settings.concurrency = 1
+    kling.emulator.settings.progress, kling.emulator.settings.seconds_per_video = "time", 0.5
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    ti = FakeTaskInstance(map_index=1)
+    operator = make(deferrable=True, wait_for_completion=False)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(ti))
+    assert deferred.value.method_name == "execute_resubmit"
+    path, arguments = deferred.value.trigger.serialize()
+    assert path == "airflow_provider_kling.triggers.slot.KlingSlotTrigger"
+    assert set(arguments) == {"kling_conn_id", "kind", "since", "deadline"}
+    event = json.loads(json.dumps(fired(type(deferred.value.trigger)(**arguments))))
+    assert event["freed"] is True
+    fresh = make(deferrable=True, wait_for_completion=False)
+    assert fresh.execute_resubmit(context_of(ti), event)["status"] == "submitted"
+    assert bought(kling) == 2
+
+
+def test_who_is_woken_in_vain_waits_on_from_when_it_began(kling: Served) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    event = {"version": 1, "since": 5.0, "deadline": 4e9, "freed": True}
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True).execute_resubmit(context_of(FakeTaskInstance(map_index=1)), event)
+    assert (deferred.value.trigger.since, deferred.value.trigger.deadline) == (5.0, 4e9)
+
+
+@pytest.mark.parametrize("event", [None, {"version": 9}, {"version": 1}])
+def test_a_slot_event_of_another_version_fails_loudly(event: Any, ti: FakeTaskInstance) -> None:
+    with pytest.raises(AirflowException, match="not of version 1"):
+        make().execute_resubmit(context_of(ti), event)
 
 
 def test_without_a_connection_the_message_names_it(monkeypatch: pytest.MonkeyPatch, ti: Any) -> None:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("fast")
 
 @pytest.fixture
 def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key")
+    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
     emulator_server.emulator.settings.progress = "looks"
     return emulator_server
 
