@@ -4,6 +4,7 @@
 
     KlingError
     ├── KlingInputError               nothing bought  our own validation, before any request
+    ├── KlingOutputError              nothing bought  output_path can't be reached now; retry
     ├── KlingAPIError                 nothing bought  the service refused, or was never reached
     │   ├── KlingConnectionError      retry
     │   ├── KlingServerError          retry
@@ -20,6 +21,7 @@
     └── KlingTaskError                a task exists, or may
         ├── KlingTaskFailedError      retry: a new task; the failed one is not charged
         ├── KlingTaskTimeoutError     retry: waits on for the same video
+        ├── KlingLandingError         retry: lands the same video
         └── KlingUnknownOutcomeError  retry: looks the task up before anything is bought
 
 In an operator, *hopeless* becomes ``AirflowFailException`` (no retry is wasted), the rest
@@ -41,6 +43,10 @@ class KlingInputError(KlingError, ValueError):
     """A request that Kling would refuse, refused here. Nothing was bought, a retry can't help."""
 
     hopeless = True
+
+
+class KlingOutputError(KlingError):
+    """The storage of ``output_path`` can't be reached now. Nothing was bought, a retry may help."""
 
 
 class KlingAPIError(KlingError):
@@ -159,6 +165,19 @@ class KlingTaskFailedError(KlingTaskError):
 
 class KlingTaskTimeoutError(KlingTaskError):
     """The wait gave up; the video is still being made and will be billed. A retry waits on for it."""
+
+
+class KlingLandingError(KlingTaskError):
+    """The video is there and paid for, but not yet where ``output_path`` says. A retry buys nothing.
+
+    :param hopeless: a retry can't land it either: Kling has cleared it, or another file is in its place.
+    """
+
+    def __init__(
+        self, message: str, *, task_id: str = "", external_task_id: str = "", hopeless: bool = False
+    ) -> None:
+        super().__init__(message, task_id=task_id, external_task_id=external_task_id)
+        self.hopeless = hopeless
 
 
 class KlingUnknownOutcomeError(KlingTaskError):
