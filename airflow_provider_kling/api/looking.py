@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from airflow_provider_kling.api import wire
 from airflow_provider_kling.api.catalog import PAGE_SIZE_MAX, TaskKind
-from airflow_provider_kling.api.flows import TRANSIENT, Flow, Send, read
+from airflow_provider_kling.api.flows import TRANSIENT, Flow, Send, Sleep, read
 from airflow_provider_kling.api.tasks import GenerationTask
 from airflow_provider_kling.api.wire import Page
 from airflow_provider_kling.exceptions import (
@@ -26,6 +26,8 @@ from airflow_provider_kling.exceptions import (
 
 #: Ids in one ``GET /tasks``.
 IDS_MAX = 20
+#: Tasks that are read before others have a turn on the event loop.
+READ_AT_ONCE = 50
 #: Pages that are read beyond those that would hold all the wanted tasks.
 PAGES_BEYOND = 1
 #: Looks for which the list is left alone after it held less than half of what was wanted.
@@ -110,8 +112,7 @@ def _by_list(
             return
         if number == 1:
             offers.unfinished = page.unfinished
-        for task in page.tasks:
-            note(task)
+        yield from _read_all(page, note)
         if not left or page.rows < PAGE_SIZE_MAX:
             break
     if len(left) > wanted / 2:
@@ -128,5 +129,12 @@ def _by_ids(ids: Sequence[str], kind: TaskKind, offers: Offers, note: Seen) -> F
         except KlingAPIError:
             offers.tasks_route = False
             return
-        for task in page.tasks:
-            note(task)
+        yield from _read_all(page, note)
+
+
+def _read_all(page: Page, note: Seen) -> Flow[None]:
+    """Read the tasks of a page, with pauses in which an event loop may serve others."""
+    for number, item in enumerate(page.wanted, 1):
+        note(page.read(item))
+        if number % READ_AT_ONCE == 0:
+            yield Sleep(0)

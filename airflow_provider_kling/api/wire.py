@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
@@ -107,20 +107,27 @@ def decode_task(answer: Answer, kind: TaskKind) -> GenerationTask:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a list.
+    """A page of a list, its tasks not yet read: reading 500 at one go would hold an event loop up.
 
-    :param tasks: those that were wanted.
+    :param wanted: the items that are wanted.
+    :param read: reads one of them.
     :param rows: how many tasks the page holds in all.
     :param unfinished: how many of those have not ended.
     """
 
-    tasks: list[GenerationTask]
+    wanted: list[dict[str, Any]]
+    read: Callable[[dict[str, Any]], GenerationTask]
     rows: int
     unfinished: int
 
+    @property
+    def tasks(self) -> list[GenerationTask]:
+        """All that are wanted, read at one go."""
+        return [self.read(item) for item in self.wanted]
+
 
 def decode_page(answer: Answer, kind: TaskKind, wanted: Container[str] | None = None) -> Page:
-    """Read a page of a list call; of 500 tasks only the wanted ones in full, which keeps an event loop free.
+    """Read a page of a list call.
 
     :param wanted: Kling's ids or external ids; ``None`` for all.
     """
@@ -128,14 +135,13 @@ def decode_page(answer: Answer, kind: TaskKind, wanted: Container[str] | None = 
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         raise errors.unreadable(answer.status, answer.text)
     envelope = {"request_id": body.get("request_id")}
-    tasks = [
-        _task(answer, kind, item, envelope)
-        for item in data
-        if wanted is None or any(name in wanted for name in _names(item))
-    ]
     ended = (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
-    unfinished = sum(_status(_first((item,), "task_status", "status")) not in ended for item in data)
-    return Page(tasks, len(data), unfinished)
+    return Page(
+        [item for item in data if wanted is None or any(name in wanted for name in _names(item))],
+        lambda item: _task(answer, kind, item, envelope),
+        rows=len(data),
+        unfinished=sum(_status(_first((item,), "task_status", "status")) not in ended for item in data),
+    )
 
 
 def _names(item: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import uuid
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
+from asgiref.sync import sync_to_async
 
 from airflow_provider_kling.api import flows, submission
 from airflow_provider_kling.api.catalog import TaskKind
@@ -96,7 +97,6 @@ class KlingHook(BaseHook):
         In a thread: Airflow's synchronous accessors must not run on a triggerer's loop, and its asynchronous
         ones are missing or fail in ``dag.test()`` on some versions. The TLS context is made there too.
         """
-        from asgiref.sync import sync_to_async
 
         def read() -> KlingConnection:
             connection = self.read_connection()

@@ -293,7 +293,7 @@ class KlingText2VideoOperator(BaseOperator):
         context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
         if task.ended:
             check_ended_well(task)
-            self.log.info("Task %s succeeded: %s.", task.task_id, ", ".join(v.url for v in task.videos))
+            self.log.info("Task %s succeeded: %s", task.task_id, ", ".join(v.url for v in task.videos))
         return summary
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import importlib
 import logging
 import time
 import weakref
@@ -29,6 +30,9 @@ from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.triggers.slots import SlotQueue
 
 log = logging.getLogger(__name__)
+
+# What the HTTP client would read in with its first request, on the event loop.
+importlib.import_module("anyio._backends._asyncio")
 
 #: Waiters that are due within this share of their interval are asked for together.
 TOGETHER = 0.25

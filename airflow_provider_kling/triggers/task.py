@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import sys
+import weakref
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
@@ -111,9 +113,19 @@ class KlingTaskTrigger(BaseTrigger):
             self.log.info("%s", still_running(self.kling_task_id, self.external_task_id))
 
 
+_HUB = "airflow_provider_kling.triggers.hub"
+_loading: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+
+
 async def load_hub() -> ModuleType:
-    """The hub, imported in a thread: an HTTP client read in on the loop would stall every trigger."""
-    return await asyncio.to_thread(importlib.import_module, "airflow_provider_kling.triggers.hub")
+    """The hub, imported in a thread: an HTTP client read in on the loop would stall every trigger.
+
+    Once for all triggers that start together: a thousand threads that wait for an import stall it too.
+    """
+    async with _loading.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        if _HUB not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _HUB)
+        return sys.modules[_HUB]
 
 
 def still_running(task_id: str, external_task_id: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,8 +105,6 @@ def test_the_connection_test_tells_what_is_wrong(
     connect(**{"host": kling.url, "password": "emulator-key"} | fields)
     works, message = KlingHook().test_connection()
     assert not works
-    import re
-
     assert re.search(says, message), message
 
 
@@ -122,9 +122,7 @@ def test_the_connection_test_tells_that_the_clock_is_off(kling: Served, connect:
     for offset, says in ((-3600.0, "1003: .*clock is ahead"), (7200.0, "1004: .*clock is behind")):
         settings.clock_offset = offset
         works, message = KlingHook().test_connection()
-        import re
-
-        assert not works
+            assert not works
         assert re.search(says, message), message
 
 
@@ -148,7 +146,7 @@ def test_a_secrets_backend_serves_as_well(
     monkeypatch.delenv("AIRFLOW_CONN_KLING_DEFAULT")
     secrets = tmp_path / "connections.json"
     secrets.write_text(
-        '{"kling_default": {"conn_type": "kling", "host": "%s", "password": "emulator-key"}}' % kling.url
+        json.dumps({"kling_default": {"conn_type": "kling", "host": kling.url, "password": "emulator-key"}})
     )
     backend = LocalFilesystemBackend(connections_file_path=str(secrets))
     connection = backend.get_connection("kling_default")

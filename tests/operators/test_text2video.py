@@ -21,6 +21,9 @@ from tests.fakes import FakeStateStore, FakeTaskInstance, context_of
 pytestmark = pytest.mark.usefixtures("fast")
 
 AIRFLOW = Version(airflow.__version__)
+needs_store = pytest.mark.skipif(
+    Version("3.3") > AIRFLOW, reason="the task state store came with Airflow 3.3"
+)
 
 KEYS = {
     "schema",
@@ -387,7 +390,7 @@ def test_the_authors_own_id_of_a_failed_task_is_refused(kling: Served, ti: FakeT
     assert bought(kling) == 1
 
 
-@pytest.mark.skipif(Version("3.3") > AIRFLOW, reason="the task state store came with Airflow 3.3")
+@needs_store
 def test_a_stored_task_id_is_adopted_where_a_relay_drops_external_ids(kling: Served) -> None:
     kling.emulator.settings.dialect = "relay_no_external_id"
     ti, store = FakeTaskInstance(), FakeStateStore()
@@ -398,6 +401,7 @@ def test_a_stored_task_id_is_adopted_where_a_relay_drops_external_ids(kling: Ser
     assert bought(kling) == 1
 
 
+@needs_store
 def test_a_stored_task_id_of_another_request_is_not_trusted(kling: Served, ti: FakeTaskInstance) -> None:
     store = FakeStateStore()
     make().execute(context_of(ti, store))
@@ -405,6 +409,7 @@ def test_a_stored_task_id_of_another_request_is_not_trusted(kling: Served, ti: F
     assert bought(kling) == 2
 
 
+@needs_store
 @pytest.mark.parametrize("stored", [None, "x", {"task_id": 1}, {"task_id": "1", "other": 2}, []])
 def test_a_broken_record_is_no_record(kling: Served, ti: FakeTaskInstance, stored: Any) -> None:
     store = FakeStateStore()
