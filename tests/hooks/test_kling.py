@@ -122,7 +122,7 @@ def test_the_connection_test_tells_that_the_clock_is_off(kling: Served, connect:
     for offset, says in ((-3600.0, "1003: .*clock is ahead"), (7200.0, "1004: .*clock is behind")):
         settings.clock_offset = offset
         works, message = KlingHook().test_connection()
-            assert not works
+        assert not works
         assert re.search(says, message), message
 
 
