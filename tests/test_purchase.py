@@ -12,7 +12,12 @@ import pytest
 from packaging.version import Version
 
 from airflow_provider_kling.api.requests import Text2VideoRequest
-from airflow_provider_kling.exceptions import KlingInputError, KlingRejectedError, KlingUnknownOutcomeError
+from airflow_provider_kling.exceptions import (
+    KlingConcurrencyError,
+    KlingInputError,
+    KlingRejectedError,
+    KlingUnknownOutcomeError,
+)
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.purchase import Buyer, Purchase
 from tests.emulator_fixtures import Served
@@ -229,6 +234,25 @@ def test_on_a_relay_without_a_store_a_retry_warns_and_buys(
     buy(ti.again())
     assert "This host can't tell whether an earlier try bought this video" in caplog.text
     assert bought(relay) == 2
+
+
+def test_max_concurrency_spares_the_account_a_create_that_would_be_refused(
+    kling: Served, connect: Callable[..., None], ti: FakeTaskInstance
+) -> None:
+    connect(host=kling.url, password="emulator-key", extra={"external_task_ids": True, "max_concurrency": 1})
+    kling.emulator.settings.update({"progress": "time", "seconds_per_video": 3600})
+    buy(ti)
+    with pytest.raises(KlingConcurrencyError, match=r"max_concurrency is 1. Nothing was sent"):
+        buy(FakeTaskInstance(map_index=1))
+    assert (posts(kling), bought(kling)) == (1, 1)
+
+
+def test_where_no_tasks_are_listed_max_concurrency_stops_nothing(
+    kling: Served, connect: Callable[..., None], ti: FakeTaskInstance
+) -> None:
+    connect(host=kling.url, password="emulator-key", extra={"external_task_ids": True, "max_concurrency": 1})
+    kling.emulator.settings.list_route = False
+    assert buy(ti).bought
 
 
 def test_a_loser_of_a_race_adopts(kling: Served, ti: FakeTaskInstance) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from airflow_provider_kling.api.catalog import RETENTION_DAYS, TaskKind
 from airflow_provider_kling.api.flows import Flow, Sleep, get_task, list_tasks
+from airflow_provider_kling.api.looking import read_page
 from airflow_provider_kling.api.polling import backoff
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
 from airflow_provider_kling.exceptions import (
     KlingAPIError,
+    KlingConcurrencyError,
     KlingDuplicateError,
     KlingError,
     KlingRejectedError,
@@ -126,6 +128,22 @@ class Books:
             f"It exists ({refusal.service_message}), and no look-up finds it. If it was bought more than "
             f"{RETENTION_DAYS} days ago, Kling has cleared it: set another take to buy a new one",
         )
+
+    def check_slots(self, slots: int) -> Flow[None]:
+        """Spare the account a create that would be refused. Where the host lists no tasks, let it try.
+
+        :param slots: how many tasks the account works on at once.
+        :raises KlingConcurrencyError: they are all taken.
+        """
+        try:
+            page = yield from read_page(self.kind, 1, ())
+        except KlingAPIError:
+            return
+        if page.unfinished >= slots:
+            raise KlingConcurrencyError(
+                f"The account works on {page.unfinished} tasks, and the connection's max_concurrency is "
+                f"{slots}. Nothing was sent, nothing was bought."
+            )
 
     def newest(self, external_id: Callable[[int], str]) -> Flow[GenerationTask | None]:
         """The last task of an identity that did not fail. For a log: a look-up that fails finds none."""

@@ -75,6 +75,7 @@ def submit(
     now: float,
     generation: int = 0,
     announced: bool = False,
+    slots: int | None = None,
 ) -> Flow[Submission]:
     """Create a task unless there is one; never a second one that is not failed.
 
@@ -85,6 +86,7 @@ def submit(
     :param now: seconds since the epoch; a video that Kling has cleared by then does not count.
     :param generation: where to start; earlier ones are known to have failed.
     :param announced: an earlier attempt is known to have been about to create it.
+    :param slots: how many tasks the account works on at once, where its owner says so.
     :raises KlingUnknownOutcomeError: see the table above.
     :raises KlingAPIError: refused; nothing was bought.
     """
@@ -104,6 +106,8 @@ def submit(
             if found is not None:
                 generation += 1
                 continue
+        if slots is not None:
+            yield from books.check_slots(slots)
         submission = yield from _create(dict(body, external_task_id=name), books, name, generation)
         if submission.bought or not is_spent(submission.task, now):
             return submission

@@ -164,6 +164,7 @@ class KlingHook(BaseHook):
                 now=time.time(),
                 generation=generation,
                 announced=announced,
+                slots=self.read_connection().max_concurrency,
             )
         )
 
