@@ -228,7 +228,8 @@ def storage_errors(place: Place) -> Iterator[None]:
     except ImportError as e:
         raise KlingInputError(_not_installed(place, e)) from e
     except (FileNotFoundError, PermissionError, NotADirectoryError, FileExistsError, ValueError) as e:
-        if isinstance(e, ValueError) and "registered for scheme" in str(e):
+        # Airflow's words, and fsspec's.
+        if "registered for scheme" in str(e) or "Protocol not known" in str(e):
             raise KlingInputError(_not_installed(place, e)) from e
         raise KlingInputError(
             f"output_path: {place} can't be written to: {_words(e)}. Nothing was bought; create the folder "
