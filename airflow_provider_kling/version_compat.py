@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -29,3 +30,21 @@ def never_expire() -> Any:
     from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # missing from Airflow's stub
 
     return NEVER_EXPIRE
+
+
+def stats() -> Any:
+    """Airflow's metrics: an object with ``incr(name, count, tags=...)``."""
+    try:
+        module: Any = importlib.import_module("airflow.sdk.observability.stats")
+    except ImportError:  # before Airflow 3.2
+        module = importlib.import_module("airflow.stats").Stats
+    return module
+
+
+def has_retry_policies() -> bool:
+    """Whether tasks can have a ``retry_policy``: Airflow 3.3 and later."""
+    try:
+        import airflow.sdk.definitions.retry_policy  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -49,6 +49,10 @@ CAMERA_DURATION = 5
 #: Kling documents neither length nor characters; this is a set that was seen to work.
 EXTERNAL_TASK_ID_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 
+#: When the prices below were the official ones ("Pricing, video"). The v1 and v2-master families are no
+#: longer listed there: theirs are from the list before it, per clip.
+PRICES_OF = "2026-09"
+
 #: ``pageSize`` of the list call.
 PAGE_SIZE_MAX = 500
 
@@ -93,7 +97,8 @@ class Model:
     text2video: bool = True
     #: Since when the model is gone, and who says so.
     retired: str = ""
-    #: Units per second of video by (mode, sound), list prices of 2026-09. A model without modes has "".
+    #: Units per second of video by (mode, sound), where sound is "off", "on", or "voice" for sound with a
+    #: voice of one's own; list prices, see ``PRICES_OF``. A model without modes has "".
     units_per_second: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
@@ -157,7 +162,7 @@ MODELS: Mapping[str, Model] = {
             ("std", "pro"),
             _FIVE_OR_TEN,
             sound_modes=("pro",),
-            units_per_second=_units(std="0.3", pro="0.5", pro_on="1.0"),
+            units_per_second=_units(std="0.3", pro="0.5", pro_on="1.0", pro_voice="1.2"),
         ),
         Model(
             "kling-v3",
@@ -173,10 +178,19 @@ MODELS: Mapping[str, Model] = {
 }
 
 
-def estimate_units(model_name: str, *, mode: str | None, sound: str | None, duration: int) -> Decimal | None:
-    """What a video should cost in resource-pack units, or ``None`` where no price is known."""
+def estimate_units(
+    model_name: str, *, mode: str | None, sound: str | None, duration: int, voice: bool = False
+) -> Decimal | None:
+    """What a video should cost in resource-pack units, or ``None`` where no price is known.
+
+    :param duration: seconds.
+    :param voice: with voices of one's own, which some models charge for.
+    """
     model = MODELS.get(model_name)
     if model is None:
         return None
-    rate = model.units_per_second.get(((mode or "std") if model.modes else "", sound or "off"))
+    key = (mode or "std") if model.modes else ""
+    rate = model.units_per_second.get((key, sound or "off"))
+    if voice:
+        rate = model.units_per_second.get((key, "voice"), rate)
     return None if rate is None else rate * duration

@@ -175,8 +175,8 @@ def _task(answer: Answer, kind: TaskKind, data: dict[str, Any], body: dict[str, 
         external_task_id=external_id or _first(layers, "external_task_id", "external_id"),
         videos=videos if status is TaskStatus.SUCCEEDED else (),
         units=_units(inner),
-        created_at=_time(_first(layers, "created_at", "create_time", "submit_time")),
-        updated_at=_time(_first(layers, "updated_at", "update_time", "finish_time")),
+        created_at=moment(_first(layers, "created_at", "create_time", "submit_time")),
+        updated_at=moment(_first(layers, "updated_at", "update_time", "finish_time")),
         request_id=_text(body.get("request_id")),
     )
 
@@ -233,12 +233,12 @@ def _videos(data: dict[str, Any]) -> tuple[Video, ...]:
 def _units(data: dict[str, Any]) -> Decimal | None:
     given = data.get("final_unit_deduction")
     if given not in (None, ""):
-        return _decimal(given)
+        return decimal(given)
     billing = data.get("billing")
     if not isinstance(billing, list):
         return None
     amounts = [
-        _decimal(line.get("amount"))
+        decimal(line.get("amount"))
         for line in billing
         if isinstance(line, dict) and line.get("charge_type") == "unit"
     ]
@@ -246,7 +246,8 @@ def _units(data: dict[str, Any]) -> Decimal | None:
     return sum(known, Decimal(0)) if known else None
 
 
-def _time(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """A time, in milliseconds or seconds since the epoch; ``None`` for anything else."""
     number = _float(text)
     if number is None:
         return None
@@ -290,7 +291,8 @@ def _float(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _decimal(value: Any) -> Decimal | None:
+def decimal(value: Any) -> Decimal | None:
+    """An amount, as number or text; ``None`` for anything else."""
     try:
         number = Decimal(str(value))
     except InvalidOperation:
