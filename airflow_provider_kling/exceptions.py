@@ -4,7 +4,7 @@
 
     KlingError
     ├── KlingInputError               nothing bought  our own validation, before any request
-    ├── KlingOutputError              nothing bought  output_path can't be reached now; retry
+    │   └── KlingOutputError          retry           output_path can't be reached now
     ├── KlingAPIError                 nothing bought  the service refused, or was never reached
     │   ├── KlingConnectionError      retry
     │   ├── KlingServerError          retry
@@ -45,8 +45,10 @@ class KlingInputError(KlingError, ValueError):
     hopeless = True
 
 
-class KlingOutputError(KlingError):
+class KlingOutputError(KlingInputError):
     """The storage of ``output_path`` can't be reached now. Nothing was bought, a retry may help."""
+
+    hopeless = False
 
 
 class KlingAPIError(KlingError):

@@ -39,6 +39,10 @@ class Video:
     duration: float | None = None
 
 
+#: What a summary says of a clip.
+_VIDEO_KEYS = ("id", "url", "watermark_url", "duration")
+
+
 @dataclass(frozen=True)
 class GenerationTask:
     """A task at Kling.
@@ -89,10 +93,7 @@ class GenerationTask:
             "external_task_id": self.external_task_id,
             "status": self.status.value,
             "status_message": self.status_message,
-            "videos": [
-                {"id": v.id, "url": v.url, "watermark_url": v.watermark_url, "duration": v.duration}
-                for v in self.videos
-            ],
+            "videos": [{key: getattr(video, key) for key in _VIDEO_KEYS} for video in self.videos],
             "units": None if self.units is None else str(self.units),
             "created_at": _iso(self.created_at),
             "updated_at": _iso(self.updated_at),
@@ -114,7 +115,8 @@ class GenerationTask:
                 status=TaskStatus(summary["status"]),
                 status_message=summary["status_message"],
                 external_task_id=summary["external_task_id"],
-                videos=tuple(Video(**video) for video in summary["videos"]),
+                # Landed ones say more.
+                videos=tuple(Video(**{k: video[k] for k in _VIDEO_KEYS}) for video in summary["videos"]),
                 units=None if summary["units"] is None else Decimal(summary["units"]),
                 created_at=_time(summary["created_at"]),
                 updated_at=_time(summary["updated_at"]),

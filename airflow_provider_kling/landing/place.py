@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_kling.exceptions import KlingInputError
 
@@ -84,8 +85,8 @@ class Place:
 
 
 def uri(path: str) -> str:
-    """An address as assets and lineage have it: with ``file://`` before a path of this machine."""
-    return path if _SCHEME.match(path) else f"file://{path}"
+    """An address as assets and lineage have it: ASCII, with ``file://`` before a path of this machine."""
+    return quote(path if _SCHEME.match(path) else f"file://{path}", safe="/:@!$&'()*+,;=~")
 
 
 def _check_parts(text: str, rest: str) -> None:
