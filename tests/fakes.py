@@ -9,6 +9,23 @@ from typing import Any
 
 import pytest
 
+from tests.emulator_fixtures import Served
+
+#: What an operator and a sensor return.
+RESULT_KEYS = {
+    "schema",
+    "kind",
+    "task_id",
+    "external_task_id",
+    "status",
+    "status_message",
+    "videos",
+    "units",
+    "created_at",
+    "updated_at",
+    "expires_at",
+}
+
 
 @dataclass
 class FakeTaskInstance:
@@ -79,6 +96,13 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", value)
 
     return set_connection
+
+
+@pytest.fixture
+def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
+    """The emulator as Kling itself: ``kling_default`` leads to it, and it keeps external ids unique."""
+    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
+    return emulator_server
 
 
 @pytest.fixture

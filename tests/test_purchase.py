@@ -31,12 +31,6 @@ DAY = 86400.0
 
 
 @pytest.fixture
-def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": "true"})
-    return emulator_server
-
-
-@pytest.fixture
 def relay(emulator_server: Served, connect: Callable[..., None]) -> Served:
     connect(host=emulator_server.url, password="emulator-key")
     emulator_server.emulator.settings.dialect = "relay_no_external_id"

@@ -86,16 +86,16 @@ def look(
     resting = offers.list_rest > 0
     offers.list_rest -= resting
     if offers.list_route and (count or not (few or resting)):
-        yield from _by_list(left, {*ids, *also}, kind, offers, note)
+        yield from _by_list(left, ids if not also else {*ids, *also}, kind, offers, note)
     if len(left) > 1 and offers.tasks_route:
         yield from _by_ids(list(left), kind, offers, note)
     return list(left)
 
 
-def read_page(kind: TaskKind, number: int, wanted: Collection[str]) -> Flow[Page]:
-    """One page of the list, the wanted tasks read in full."""
+def read_page(kind: TaskKind, number: int) -> Flow[Page]:
+    """One page of the list."""
     send = Send("GET", kind.path, {"pageNum": number, "pageSize": PAGE_SIZE_MAX})
-    return read(send, lambda answer: wire.decode_page(answer, kind, wanted), attempts=1)
+    return read(send, lambda answer: wire.decode_page(answer, kind), attempts=1)
 
 
 def _by_list(
@@ -104,16 +104,16 @@ def _by_list(
     wanted = len(left)
     for number in range(1, max(1, -(-wanted // PAGE_SIZE_MAX) + PAGES_BEYOND) + 1):
         try:
-            page = yield from read_page(kind, number, welcome)
+            page = yield from read_page(kind, number)
         except (*TRANSIENT, *_REVOKED):
             raise
         except KlingAPIError:
             offers.list_route = False
             return
+        unfinished = yield from _read_all(page, welcome, note)
         if number == 1:
-            offers.unfinished = page.unfinished
-        yield from _read_all(page, note)
-        if not left or page.rows < PAGE_SIZE_MAX:
+            offers.unfinished = unfinished
+        if not left or len(page.items) < PAGE_SIZE_MAX:
             break
     if len(left) > wanted / 2:
         offers.list_rest = LIST_REST
@@ -129,12 +129,19 @@ def _by_ids(ids: Sequence[str], kind: TaskKind, offers: Offers, note: Seen) -> F
         except KlingAPIError:
             offers.tasks_route = False
             return
-        yield from _read_all(page, note)
+        yield from _read_all(page, ids, note)
 
 
-def _read_all(page: Page, note: Seen) -> Flow[None]:
-    """Read the tasks of a page, with pauses in which an event loop may serve others."""
-    for number, item in enumerate(page.wanted, 1):
-        note(page.read(item))
+def _read_all(page: Page, welcome: Collection[str], note: Seen) -> Flow[int]:
+    """Read the tasks that are welcome, with pauses in which an event loop may serve others.
+
+    :return: how many of the page have not ended.
+    """
+    unfinished = 0
+    for number, item in enumerate(page.items):
         if number % READ_AT_ONCE == 0:
             yield Sleep(0)
+        unfinished += not wire.has_ended(item)
+        if any(name in welcome for name in wire.names_of(item)):
+            note(page.read(item))
+    return unfinished

@@ -136,7 +136,7 @@ class Books:
         :raises KlingConcurrencyError: they are all taken.
         """
         try:
-            page = yield from read_page(self.kind, 1, ())
+            page = yield from read_page(self.kind, 1)
         except KlingAPIError:
             return
         if page.unfinished >= slots:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
@@ -109,45 +109,43 @@ def decode_task(answer: Answer, kind: TaskKind) -> GenerationTask:
 class Page:
     """A page of a list, its tasks not yet read: reading 500 at one go would hold an event loop up.
 
-    :param wanted: the items that are wanted.
+    :param items: the tasks as they were sent.
     :param read: reads one of them.
-    :param rows: how many tasks the page holds in all.
-    :param unfinished: how many of those have not ended.
     """
 
-    wanted: list[dict[str, Any]]
+    items: list[dict[str, Any]]
     read: Callable[[dict[str, Any]], GenerationTask]
-    rows: int
-    unfinished: int
 
     @property
     def tasks(self) -> list[GenerationTask]:
-        """All that are wanted, read at one go."""
-        return [self.read(item) for item in self.wanted]
+        """All of them, read at one go."""
+        return [self.read(item) for item in self.items]
+
+    @property
+    def unfinished(self) -> int:
+        """How many have not ended."""
+        return sum(not has_ended(item) for item in self.items)
 
 
-def decode_page(answer: Answer, kind: TaskKind, wanted: Container[str] | None = None) -> Page:
-    """Read a page of a list call.
-
-    :param wanted: Kling's ids or external ids; ``None`` for all.
-    """
+def decode_page(answer: Answer, kind: TaskKind) -> Page:
+    """Read a page of a list call."""
     body, data = decode(answer)
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
         raise errors.unreadable(answer.status, answer.text)
     envelope = {"request_id": body.get("request_id")}
-    ended = (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
-    return Page(
-        [item for item in data if wanted is None or any(name in wanted for name in _names(item))],
-        lambda item: _task(answer, kind, item, envelope),
-        rows=len(data),
-        unfinished=sum(_status(_first((item,), "task_status", "status")) not in ended for item in data),
-    )
+    return Page(data, lambda item: _task(answer, kind, item, envelope))
 
 
-def _names(item: dict[str, Any]) -> Iterator[str]:
-    info = item.get("task_info")
-    yield _first((item,), "task_id", "id")
-    yield _first((info if isinstance(info, dict) else {}, item), "external_task_id", "external_id")
+def names_of(item: dict[str, Any]) -> tuple[str, str]:
+    """Kling's id and the external id of a task that is not read yet."""
+    given = item.get("task_info")
+    info = given if isinstance(given, dict) else {}
+    return _first((item,), "task_id", "id"), _first((info, item), "external_task_id", "external_id")
+
+
+def has_ended(item: dict[str, Any]) -> bool:
+    """Whether a task that is not read yet has ended."""
+    return _status(_first((item,), "task_status", "status")) in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
 
 
 def _task(answer: Answer, kind: TaskKind, data: dict[str, Any], body: dict[str, Any]) -> GenerationTask:

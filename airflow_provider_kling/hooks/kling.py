@@ -205,17 +205,7 @@ class KlingHook(BaseHook):
 
         :raises KlingTaskTimeoutError: the plan's deadline passed.
         """
-        return self._run(
-            flows.wait(
-                task_id,
-                kind_of(kind),
-                plan,
-                clock=time.time,
-                first_pause=first_pause,
-                on_change=self.log_status,
-                on_trouble=self.log_trouble,
-            )
-        )
+        return self._run(self._waiting(task_id, plan, kind, first_pause))
 
     async def aget_task(self, task_id: str, kind: str = TaskKind.TEXT2VIDEO.value) -> GenerationTask:
         """:meth:`get_task` on an event loop."""
@@ -227,17 +217,7 @@ class KlingHook(BaseHook):
     ) -> GenerationTask:
         """:meth:`wait` on an event loop."""
         async with await self.get_async_conn() as client:
-            return await client.run(
-                flows.wait(
-                    task_id,
-                    kind_of(kind),
-                    plan,
-                    clock=time.time,
-                    first_pause=first_pause,
-                    on_change=self.log_status,
-                    on_trouble=self.log_trouble,
-                )
-            )
+            return await client.run(self._waiting(task_id, plan, kind, first_pause))
 
     def test_connection(self) -> tuple[bool, str]:
         """Try host and credentials. Free: it asks for a task that does not exist."""
@@ -260,6 +240,17 @@ class KlingHook(BaseHook):
     @property
     def _books(self) -> Books:
         return Books(TaskKind.TEXT2VIDEO, self.read_connection().keeps_ids)
+
+    def _waiting(self, task_id: str, plan: WaitPlan, kind: str, first_pause: float) -> Flow[GenerationTask]:
+        return flows.wait(
+            task_id,
+            kind_of(kind),
+            plan,
+            clock=time.time,
+            first_pause=first_pause,
+            on_change=self.log_status,
+            on_trouble=self.log_trouble,
+        )
 
     def _run(self, flow: Flow[T]) -> T:
         with self.get_conn() as client:

@@ -169,6 +169,7 @@ class Hub:
         except KlingAPIError as e:
             await self._trouble(e, {w for w in due if w.task_id not in seen})
         else:
+            await asyncio.sleep(0)
             self._settle(due)
         self.slots.look(self.offers.unfinished if counting else None)
 

@@ -14,6 +14,7 @@ import pytest
 
 from demo.local_emulator import LocalEmulator
 from demo.processes import Processes
+from tests.fakes import RESULT_KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "dags_examples"
@@ -23,20 +24,6 @@ DAG_IDS = (
     "kling_submit_then_sensor",
     "kling_camera_control",
 )
-
-RESULT_KEYS = {
-    "schema",
-    "kind",
-    "task_id",
-    "external_task_id",
-    "status",
-    "status_message",
-    "videos",
-    "units",
-    "created_at",
-    "updated_at",
-    "expires_at",
-}
 
 
 def airflow_environment(home: Path, **more: str) -> dict[str, str]:

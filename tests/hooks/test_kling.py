@@ -25,12 +25,6 @@ from tests.emulator_fixtures import Served
 pytestmark = pytest.mark.usefixtures("fast")
 
 
-@pytest.fixture
-def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
-    return emulator_server
-
-
 def test_submit_look_up_and_list(kling: Served) -> None:
     task = KlingHook().submit(Text2VideoRequest(prompt="A fox"), external_task_id="mine")
     assert (task.status, task.external_task_id) == (TaskStatus.SUBMITTED, "mine")

@@ -1,8 +1,7 @@
-"""The operator against the emulator: three ways to use it, and what each failure costs."""
+"""The operator against the emulator: three ways to use it, and what a later try does."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,77 +15,20 @@ from packaging.version import Version
 from airflow_provider_kling.exceptions import KlingTaskFailedError
 from airflow_provider_kling.operators.text2video import REQUEST_FIELDS, KlingText2VideoOperator
 from tests.emulator_fixtures import Served
-from tests.fakes import FakeStateStore, FakeTaskInstance, context_of
+from tests.fakes import RESULT_KEYS, FakeStateStore, FakeTaskInstance, context_of
+from tests.operators.running import bought, make, posts, resume
 
 pytestmark = pytest.mark.usefixtures("fast")
-
 AIRFLOW = Version(airflow.__version__)
 needs_store = pytest.mark.skipif(
     Version("3.3") > AIRFLOW, reason="the task state store came with Airflow 3.3"
 )
 
-KEYS = {
-    "schema",
-    "kind",
-    "task_id",
-    "external_task_id",
-    "status",
-    "status_message",
-    "videos",
-    "units",
-    "created_at",
-    "updated_at",
-    "expires_at",
-}
-
-
-@pytest.fixture
-def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
-    return emulator_server
-
-
-def make(**arguments: Any) -> KlingText2VideoOperator:
-    return KlingText2VideoOperator(
-        **{"task_id": "make", "prompt": "A fox crossing a frozen lake", "poll_interval": 0.01} | arguments
-    )
-
-
-def fired(trigger: Any) -> Any:
-    """The one event of a trigger."""
-
-    async def fire() -> list[Any]:
-        return [event.payload async for event in trigger.run()]
-
-    (payload,) = asyncio.run(fire())
-    return payload
-
-
-def resume(deferred: TaskDeferred, ti: FakeTaskInstance, operator: Any = None) -> dict[str, Any]:
-    """What Airflow does after ``defer``: rebuild the trigger from its row, run it, resume anew."""
-    path, arguments = deferred.trigger.serialize()
-    assert path == "airflow_provider_kling.triggers.task.KlingTaskTrigger"
-    rebuilt = type(deferred.trigger)(**json.loads(json.dumps(arguments)))
-
-    payload = fired(rebuilt)
-    assert deferred.method_name == "execute_complete"
-    operator = operator or make()
-    result: dict[str, Any] = operator.execute_complete(context_of(ti), json.loads(json.dumps(payload)))
-    return result
-
-
-def bought(kling: Served) -> int:
-    return int(kling.emulator.ledger()["accepted"])
-
-
-def posts(kling: Served) -> int:
-    return int(kling.emulator.ledger()["requests"].get("POST /v1/videos/text2video", 0))
-
 
 def test_submit_and_wait_in_the_worker_returns_the_video(kling: Served, ti: FakeTaskInstance) -> None:
     kling.emulator.settings.progress, kling.emulator.settings.looks = "looks", 2
     result = make().execute(context_of(ti))
-    assert set(result) == KEYS
+    assert set(result) == RESULT_KEYS
     assert (result["schema"], result["kind"], result["status"], result["units"]) == (
         1,
         "text2video",
@@ -107,7 +49,7 @@ def test_submit_and_defer_returns_the_same_as_waiting_in_the_worker(kling: Serve
         make(deferrable=True).execute(context_of(ti))
     assert ti.xcoms["kling_task"]["status"] == "submitted"
     result = resume(deferred.value, ti)
-    assert set(result) == KEYS
+    assert set(result) == RESULT_KEYS
     assert result["status"] == "succeeded"
     assert ti.xcoms["kling_task"] == result
     assert bought(kling) == 1
@@ -118,7 +60,7 @@ def test_submit_only_returns_at_once(kling: Served, ti: FakeTaskInstance) -> Non
     result = make(wait_for_completion=False, deferrable=True).execute(context_of(ti))
     assert result["status"] == "submitted"
     assert result["videos"] == []
-    assert set(result) == KEYS
+    assert set(result) == RESULT_KEYS
     assert bought(kling) == 1
 
 
@@ -204,139 +146,6 @@ def test_a_task_that_failed_at_kling_is_made_anew_by_a_retry(kling: Served, ti: 
     assert make(prompt=prompt).execute(context_of(ti))["status"] == "succeeded"
     ledger = kling.emulator.ledger()
     assert (ledger["accepted"], ledger["charged_tasks"]) == (3, 1)
-
-
-def test_a_content_policy_failure_after_acceptance_uses_up_no_retry(
-    kling: Served, ti: FakeTaskInstance
-) -> None:
-    with pytest.raises(AirflowFailException, match="Change the prompt"):
-        make(prompt="[policy-after] a fox").execute(context_of(ti))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"prompt": ""}, "prompt: it must not be empty"),
-        ({"prompt": "x" * 2501}, "at most 2500 characters, got 2501"),
-        ({"prompt": None}, "got None after rendering"),
-        ({"prompt": "None"}, "got 'None' after rendering"),
-        ({"duration": 7}, r"duration: '7' is not accepted by kling-v2-6 \(allowed: 5, 10\)"),
-        ({"mode": "4k"}, r"mode: '4k' is not accepted by kling-v2-6 \(allowed: std, pro\)"),
-        ({"cfg_scale": 1.5}, "cfg_scale: .* 1"),
-        (
-            {"camera_control": {"type": "simple", "config": {"pan": 1, "zoom": 1}}},
-            "exactly one of .* must be non-zero",
-        ),
-        ({"camera_control": {"type": "down_back"}}, "camera_control: .* only kling-v1"),
-        ({"voice_list": "v1"}, "voice_list: .* list, got 'v1'"),
-        ({"external_task_id": "a b"}, "external_task_id"),
-        ({"external_task_id": "a" * 200}, "external_task_id"),
-    ],
-)
-def test_bad_input_fails_at_once_and_buys_nothing(
-    kling: Served, ti: FakeTaskInstance, arguments: dict[str, Any], says: str
-) -> None:
-    with pytest.raises(AirflowFailException, match=says) as error:
-        make(**arguments).execute(context_of(ti))
-    assert "Nothing was bought" in str(error.value)
-    assert (bought(kling), posts(kling)) == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("state", "code"), [("arrears", 1101), ("exhausted", 1102), ("forbidden", 1103), ("ip", 1304)]
-)
-def test_a_hopeless_refusal_uses_up_no_retry_and_names_the_code(
-    kling: Served, ti: FakeTaskInstance, state: str, code: int
-) -> None:
-    kling.emulator.settings.account_state = state
-    with pytest.raises(AirflowFailException, match=f"^{code}: .*bought nothing.*request_id \\w"):
-        make().execute(context_of(ti))
-    assert (bought(kling), posts(kling)) == (0, 1)
-
-
-def test_a_prompt_that_the_content_policy_refuses_buys_nothing(kling: Served, ti: FakeTaskInstance) -> None:
-    with pytest.raises(AirflowFailException, match=r"^1301: .*Change the prompt"):
-        make(prompt="[policy-before] a fox").execute(context_of(ti))
-    assert bought(kling) == 0
-
-
-def test_a_full_account_is_waited_for_on_the_worker(kling: Served) -> None:
-    kling.emulator.settings.concurrency = 1
-    kling.emulator.settings.progress, kling.emulator.settings.seconds_per_video = "time", 0.3
-    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
-    assert make().execute(context_of(FakeTaskInstance(map_index=1)))["status"] == "succeeded"
-    assert bought(kling) == 2
-
-
-def test_no_slot_within_capacity_timeout_says_that_nothing_was_bought(kling: Served) -> None:
-    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
-    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
-    with pytest.raises(AirflowException, match=r"No slot became free .* Nothing was bought.*1303") as error:
-        make(capacity_timeout=0.05).execute(context_of(FakeTaskInstance(map_index=1)))
-    assert not isinstance(error.value, AirflowFailException)
-    assert bought(kling) == 1
-
-
-def test_a_full_account_is_waited_for_in_the_triggerer_and_uses_no_retry(kling: Served) -> None:
-    kling.emulator.settings.concurrency = 1
-    kling.emulator.settings.progress, kling.emulator.settings.seconds_per_video = "time", 0.5
-    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
-    ti = FakeTaskInstance(map_index=1)
-    operator = make(deferrable=True, wait_for_completion=False)
-    with pytest.raises(TaskDeferred) as deferred:
-        operator.execute(context_of(ti))
-    assert deferred.value.method_name == "execute_resubmit"
-    path, arguments = deferred.value.trigger.serialize()
-    assert path == "airflow_provider_kling.triggers.slot.KlingSlotTrigger"
-    assert set(arguments) == {"kling_conn_id", "kind", "since", "deadline"}
-    event = json.loads(json.dumps(fired(type(deferred.value.trigger)(**arguments))))
-    assert event["freed"] is True
-    fresh = make(deferrable=True, wait_for_completion=False)
-    assert fresh.execute_resubmit(context_of(ti), event)["status"] == "submitted"
-    assert bought(kling) == 2
-
-
-def test_who_is_woken_in_vain_waits_on_from_when_it_began(kling: Served) -> None:
-    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
-    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
-    event = {"version": 1, "since": 5.0, "deadline": 4e9, "freed": True}
-    with pytest.raises(TaskDeferred) as deferred:
-        make(deferrable=True).execute_resubmit(context_of(FakeTaskInstance(map_index=1)), event)
-    assert (deferred.value.trigger.since, deferred.value.trigger.deadline) == (5.0, 4e9)
-
-
-@pytest.mark.parametrize("event", [None, {"version": 9}, {"version": 1}])
-def test_a_slot_event_of_another_version_fails_loudly(event: Any, ti: FakeTaskInstance) -> None:
-    with pytest.raises(AirflowException, match="not of version 1"):
-        make().execute_resubmit(context_of(ti), event)
-
-
-def test_without_a_connection_the_message_names_it(monkeypatch: pytest.MonkeyPatch, ti: Any) -> None:
-    with pytest.raises(AirflowException, match="nowhere"):
-        make(kling_conn_id="nowhere").execute(context_of(ti))
-
-
-def test_a_connection_without_a_key_says_where_it_goes(
-    emulator_server: Served, connect: Callable[..., None], ti: FakeTaskInstance
-) -> None:
-    connect(host=emulator_server.url)
-    with pytest.raises(AirflowFailException, match="'kling_default' has no key. Nothing was bought"):
-        make().execute(context_of(ti))
-
-
-def test_an_unknown_host_is_told_as_such(connect: Callable[..., None], ti: FakeTaskInstance) -> None:
-    connect(host="kling.invalid", password="emulator-key")
-    with pytest.raises(AirflowException, match="could not be reached.*bought nothing"):
-        make().execute(context_of(ti))
-
-
-def test_a_relay_that_answers_html_is_told_as_such(
-    kling: Served, connect: Callable[..., None], ti: FakeTaskInstance
-) -> None:
-    connect(host=kling.url.removesuffix("/kling") + "/elsewhere", password="emulator-key")
-    with pytest.raises(AirflowFailException, match="HTTP 404: the host does not know this address"):
-        make().execute(context_of(ti))
-    assert bought(kling) == 0
 
 
 def test_a_wait_that_times_out_says_that_the_video_goes_on_and_a_retry_finds_it(
@@ -447,11 +256,3 @@ def test_every_request_field_is_a_template_field_and_an_argument() -> None:
 
     assert set(REQUEST_FIELDS) == set(Text2VideoRequest.model_fields)
     assert set(REQUEST_FIELDS) | {"kling_conn_id", "take"} == set(KlingText2VideoOperator.template_fields)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"poll_interval": 0}, {"timeout": timedelta(0)}, {"on_clear": "sometimes"}]
-)
-def test_arguments_that_make_no_sense_fail_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
-        make(**arguments)

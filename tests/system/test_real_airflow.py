@@ -10,25 +10,13 @@ import pytest
 from airflow_provider_kling import __version__
 from demo.airflow_api import Run
 from demo.processes import wait_for
+from tests.fakes import RESULT_KEYS
 from tests.system.conftest import STORED_CONNECTION, System
 
 pytestmark = pytest.mark.system
 
 LINK = "Kling video"
 FAN_OUT = ("Fan-out one", "Fan-out two", "Fan-out three")
-RESULT_KEYS = {
-    "schema",
-    "kind",
-    "task_id",
-    "external_task_id",
-    "status",
-    "status_message",
-    "videos",
-    "units",
-    "created_at",
-    "updated_at",
-    "expires_at",
-}
 
 
 @pytest.fixture(scope="module")

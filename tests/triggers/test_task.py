@@ -19,10 +19,9 @@ pytestmark = pytest.mark.usefixtures("fast")
 
 
 @pytest.fixture
-def kling(emulator_server: Served, connect: Callable[..., None]) -> Served:
-    connect(host=emulator_server.url, password="emulator-key", extra={"external_task_ids": True})
-    emulator_server.emulator.settings.progress = "looks"
-    return emulator_server
+def kling(kling: Served) -> Served:
+    kling.emulator.settings.progress = "looks"
+    return kling
 
 
 def submit(prompt: str = "A fox") -> str:
