@@ -11,7 +11,7 @@ COVERED = $(TEST) -m coverage run --data-file
 # Tests that need no running Airflow, but those of the emulator.
 UNIT = tests --ignore tests/emulator --ignore tests/chaos -m "not system"
 
-.PHONY: help demo env test test-on chaos coverage lint ruff mypy clean
+.PHONY: help demo env test test-on chaos bench coverage lint ruff mypy clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test-on: ## the unit tests on another Airflow: make test-on AIRFLOW=2.11.2
 chaos: env ## crash everything, see what it costs; writes docs/chaos.md, or compares with it if CHECK=1
 	.venv-test/bin/python -m pytest -m chaos tests/chaos
 	@.venv-test/bin/python -m tests.chaos.report $(if $(CHECK),--check)
+
+bench: ## what waiting costs, beside what people use today: a table and benchmarks/results.json; QUICK=1 tries it
+	@$(ENV) .venv-bench --group bench
+	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick)
 
 coverage: ## after "make test": 95 % of the lines, the emulator and the rest each by itself
 	$(TEST) -m coverage report --data-file .coverage.emulator --fail-under 95 --skip-covered \

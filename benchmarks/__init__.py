@@ -1,1 +1,1 @@
-"""``make bench``: what waiting for videos costs, beside what people use today. See :mod:`benchmarks.__main__`."""
+"""``make bench``: what waiting for videos costs, beside what people use today."""

@@ -1,0 +1,204 @@
+"""A triggerer whose triggers come from a file instead of a database; it tells what its event loop cost.
+
+``python -m benchmarks.triggerer FOLDER``: waits for ``FOLDER/job.json``, runs its triggers until each has
+fired, writes ``FOLDER/outcome.json``. Supervisor, runner, their sockets, the trigger logs: all Airflow's own.
+Replaced is only what asks the metadata database: which triggers there are, and what becomes of their events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import attrs
+from airflow.executors.workloads.task import TaskInstanceDTO
+from airflow.executors.workloads.trigger import RunTrigger
+from airflow.jobs.triggerer_job_runner import (
+    TriggerEventEntry,
+    TriggerLoggingFactory,
+    TriggerRunner,
+    TriggerRunnerSupervisor,
+)
+from airflow.models.trigger import Trigger
+from airflow.sdk.log import configure_logging
+
+#: Seconds between two wake-ups of the watch for stalls; what comes later than that is the stall.
+WATCH_SECONDS = 0.01
+#: Triggers that a real triggerer takes from the database in one turn.
+AT_ONCE: int = Trigger.max_trigger_to_select_per_loop
+
+#: Set before the runner is forked off.
+_folder = Path()
+
+
+class _Events(deque[TriggerEventEntry]):
+    """The runner's own queue of events, with the time at which each came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: dict[int, float] = {}
+
+    def append(self, entry: TriggerEventEntry) -> None:
+        self.at[entry.trigger_id] = time.time()
+        super().append(entry)
+
+
+class MeasuredRunner(TriggerRunner):
+    """Airflow's runner, watched from inside: its process does nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
+        self.events = self._noted = _Events()
+        self._began = 0.0
+        #: (seconds late, seconds since the first trigger) of each wake-up of the watch.
+        self._stalls: list[tuple[float, float]] = []
+        self._cpu_before = 0.0
+        self._memory_before = 0
+
+    async def arun(self) -> None:
+        """As it is, with the watch beside it."""
+        watch = asyncio.create_task(self._watch())
+        try:
+            await super().arun()  # type: ignore[no-untyped-call]
+        finally:
+            watch.cancel()
+
+    async def create_triggers(self) -> None:
+        """As it is; the first trigger is where measuring begins."""
+        if self.to_create and not self._began:
+            self._cpu_before, self._memory_before = _cpu(), _memory("VmRSS")
+            self._began = time.perf_counter()
+        await super().create_triggers()  # type: ignore[no-untyped-call]
+
+    async def _watch(self) -> None:
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = time.perf_counter()
+            if self._began:
+                self._stalls.append((now - last - WATCH_SECONDS, now - self._began))
+            last = now
+
+    def outcome(self) -> dict[str, Any]:
+        """What it cost, from the first trigger to now."""
+        stalls = sorted(self._stalls, reverse=True)[:5]
+        return {
+            "events_at": self._noted.at,
+            "cpu_seconds": _cpu() - self._cpu_before,
+            "memory_mb": (_memory("VmHWM") - self._memory_before) / 1024,
+            "longest_stalls": [{"ms": round(1000 * ms, 1), "after": round(at, 2)} for ms, at in stalls],
+        }
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _memory(name: str) -> int:
+    """In KB; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
+@attrs.define(kw_only=True)
+class JobSupervisor(TriggerRunnerSupervisor):
+    """Airflow's supervisor, given its triggers. What is overridden here would ask the database."""
+
+    to_do: list[dict[str, Any]] = attrs.field(factory=list)
+    give_up_at: float = float("inf")
+    fired: set[int] = attrs.field(factory=set)
+    failed: dict[int, str] = attrs.field(factory=dict)
+    total: int = 0
+
+    @classmethod
+    def run_in_process(cls) -> None:
+        """In the forked process: its whole life is the runner's."""
+        runner = MeasuredRunner()
+        runner.run()  # type: ignore[no-untyped-call]
+        (_folder / "outcome.json").write_text(json.dumps(runner.outcome()))
+
+    def load_triggers(self) -> None:
+        """Hand over as many as a real one takes from the database in one turn."""
+        for item in self.to_do[:AT_ONCE]:
+            instance = _task_instance(item["id"])
+            log_path = f"trigger-{item['id']}.log"
+            # As Airflow's own supervisor does, which also passes what its types do not allow.
+            logger = TriggerLoggingFactory(log_path=log_path, ti=instance)  # type: ignore[arg-type]
+            self.logger_cache[item["id"]] = logger
+            kwargs = Trigger.encrypt_kwargs(item["kwargs"])
+            workload = RunTrigger(
+                id=item["id"], classpath=item["classpath"], encrypted_kwargs=kwargs, ti=instance
+            )
+            self.creating_triggers.append(workload)
+        del self.to_do[:AT_ONCE]
+
+    def on_trigger_event(self, trigger_id: int, event: Any) -> None:
+        """Count it."""
+        self.fired.add(trigger_id)
+
+    def on_trigger_failure(self, trigger_id: int, exc: list[str] | None) -> None:
+        """Keep what was wrong."""
+        self.failed[trigger_id] = (exc or ["ended without an event"])[-1].strip()
+
+    def should_stop(self) -> bool:
+        """When each has fired or failed."""
+        return len(self.fired | self.failed.keys()) >= self.total or time.time() > self.give_up_at
+
+    def clean_unused(self) -> None:
+        """There is nothing to clean."""
+
+    def heartbeat(self) -> None:
+        """Nobody listens."""
+
+    def metric_tags(self) -> dict[str, str]:
+        """There is no job whose host could be named."""
+        return {"hostname": "benchmark"}
+
+
+def _task_instance(number: int) -> TaskInstanceDTO:
+    return TaskInstanceDTO(
+        id=uuid.uuid4(),
+        task_id="wait",
+        dag_id="benchmark",
+        run_id="run",
+        try_number=1,
+        dag_version_id=uuid.uuid4(),
+        map_index=number,
+        pool_slots=1,
+        priority_weight=1,
+    )
+
+
+def main() -> None:
+    """Wait for the job, do it, leave."""
+    global _folder  # noqa: PLW0603 - the forked runner is a class method without arguments
+    _folder = Path(sys.argv[1])
+    configure_logging()
+    supervisor = JobSupervisor.start(job=None, capacity=1_000_000, logger=None)
+    (_folder / "ready").touch()
+    job_file = _folder / "job.json"
+    while not job_file.exists():
+        supervisor.run_once()
+    job = json.loads(job_file.read_text())
+    supervisor.to_do, supervisor.total = job["triggers"], len(job["triggers"])
+    supervisor.give_up_at = job["give_up_at"]
+    supervisor.run()
+    supervisor.kill(signal.SIGTERM, force=True, escalation_delay=20.0)
+    (_folder / "failed.json").write_text(json.dumps(supervisor.failed))
+    (_folder / "done").touch()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()
