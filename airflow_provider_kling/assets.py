@@ -30,9 +30,9 @@ class Request:
     prompt: str | None = None
 
     @classmethod
-    def of(cls, *, model_name: Any, mode: Any, prompt: Any, multi_prompt: Any, default_model: str) -> Request:
+    def of(cls, *, model_name: Any, mode: Any, prompt: Any, multi_prompt: Any) -> Request:
         """From an operator's fields. They are not checked again: the video is bought, this must not fail."""
-        model = str(model_name or default_model)
+        model = str(model_name)
         known = catalog.MODELS.get(model)
         standard = "std" if known is not None and known.modes else None
         text = str(prompt) if prompt else None

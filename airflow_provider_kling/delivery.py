@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_kling import assets, cost, lineage
 from airflow_provider_kling.api.errors import check_ended_well
 from airflow_provider_kling.api.tasks import GenerationTask
+from airflow_provider_kling.exceptions import KlingInputError
 from airflow_provider_kling.landing.landing import Landing
 
 if TYPE_CHECKING:
     from airflow_provider_kling.hooks.kling import KlingHook
+    from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,34 @@ class Delivery:
             there = bool(landed) and not any(file.fetched for file in landed)
             cost.count(context, summary, model=self.request.model or "unknown", already_landed=there)
         return summary
+
+
+def landing_of(operator: KlingText2VideoOperator) -> Landing | None:
+    """Where its rendered arguments say that videos go; ``None`` if they stay with Kling.
+
+    :raises KlingInputError: they make no sense.
+    """
+    if operator.output_path is None:
+        return None
+    asked = operator.watermark_info
+    if operator.output_watermark and not (isinstance(asked, dict) and asked.get("enabled") is True):
+        raise KlingInputError(
+            "output_watermark: there is a watermarked variant only with watermark_info={'enabled': True}. "
+            "Nothing was bought; set it, retrying will not help."
+        )
+    return Landing.of(
+        operator.output_path, operator.object_storage_conn_id, operator.overwrite, operator.output_watermark
+    )
+
+
+def delivery_of(operator: KlingText2VideoOperator, hook: KlingHook) -> Delivery:
+    """How it hands a finished task on. Not checked again: the video is bought."""
+    if not operator.model_name:
+        operator.model_name = hook.read_connection().model_name
+    request = assets.Request.of(
+        model_name=operator.model_name,
+        mode=operator.mode,
+        prompt=operator.prompt,
+        multi_prompt=operator.multi_prompt,
+    )
+    return Delivery(operator, landing_of(operator), request, operator.asset_extra_prompt)

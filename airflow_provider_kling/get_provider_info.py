@@ -86,7 +86,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Kling",
-                "python-modules": ["airflow_provider_kling.operators.text2video"],
+                "python-modules": [
+                    "airflow_provider_kling.operators.text2video",
+                    "airflow_provider_kling.operators.download",
+                ],
             }
         ],
         "sensors": [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
@@ -15,7 +16,10 @@ TASK_XCOM_KEY = "kling_task"
 
 
 class KlingVideoLink(BaseOperatorLink):
-    """The finished video. Empty until there is one.
+    """The finished video: the landed copy where a browser reaches it, else Kling's while Kling has it.
+
+    Empty until there is one. The Kling console has no documented address for a single task, so there is no
+    link to it.
 
     Airflow computes a link anew after every phase of a task, on a new operator: it is read from an XCom,
     never from the operator.
@@ -24,9 +28,21 @@ class KlingVideoLink(BaseOperatorLink):
     name = "Kling video"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Address of the first clip, which Kling keeps for 30 days."""
+        """Address of the first clip."""
         task = XCom.get_value(key=TASK_XCOM_KEY, ti_key=ti_key)
         if not isinstance(task, dict):
             return ""
         videos = task.get("videos") or []
-        return str(videos[0].get("url") or "") if videos else ""
+        if not videos:
+            return ""
+        path = str(videos[0].get("path") or "")
+        if path.startswith(("http://", "https://")):
+            return path
+        return "" if _passed(task.get("expires_at")) else str(videos[0].get("url") or "")
+
+
+def _passed(moment: Any) -> bool:
+    try:
+        return datetime.fromisoformat(moment) < datetime.now(timezone.utc)
+    except (TypeError, ValueError):
+        return False

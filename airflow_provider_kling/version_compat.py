@@ -48,3 +48,11 @@ def has_retry_policies() -> bool:
     except ImportError:
         return False
     return True
+
+
+def set_retry_policy(operator: Any) -> None:
+    """Give an operator :class:`KlingRetryPolicy`, where Airflow has such and the author set none."""
+    if has_retry_policies() and operator.retry_policy is None:
+        from airflow_provider_kling.retry_policy import KlingRetryPolicy
+
+        operator.retry_policy = KlingRetryPolicy()

@@ -108,5 +108,5 @@ def test_without_outlets_or_without_files_nothing_is_said() -> None:
     ],
 )
 def test_what_was_asked_for_is_told_as_it_was_sent(fields: dict[str, Any], request_: tuple[Any, ...]) -> None:
-    given = {"model_name": None, "mode": None, "prompt": None, "multi_prompt": None} | fields
-    assert assets.Request.of(**given, default_model="kling-v2-6") == assets.Request(*request_)
+    given = {"model_name": "kling-v2-6", "mode": None, "prompt": None, "multi_prompt": None} | fields
+    assert assets.Request.of(**given) == assets.Request(*request_)

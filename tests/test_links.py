@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_kling import links
+from airflow_provider_kling.operators.download import KlingDownloadOperator
 from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
 from airflow_provider_kling.sensors.task import KlingTaskSensor
 
@@ -28,6 +29,11 @@ class FakeXCom:
         ({"videos": []}, ""),
         ({"videos": None}, ""),
         ({"videos": [{"url": "http://127.0.0.1/v.mp4"}, {"url": "other"}]}, "http://127.0.0.1/v.mp4"),
+        ({"videos": [{"url": "http://127.0.0.1/v.mp4", "path": "s3://a/b.mp4"}]}, "http://127.0.0.1/v.mp4"),
+        ({"videos": [{"url": "http://a/v.mp4", "path": "https://b/v.mp4"}]}, "https://b/v.mp4"),
+        ({"videos": [{"url": "http://a/v"}], "expires_at": "2020-01-01T00:00:00+00:00"}, ""),
+        ({"videos": [{"url": "http://a/v"}], "expires_at": "2999-01-01T00:00:00+00:00"}, "http://a/v"),
+        ({"videos": [{"url": "http://a/v"}], "expires_at": "nonsense"}, "http://a/v"),
     ],
 )
 @pytest.mark.parametrize(
@@ -35,6 +41,7 @@ class FakeXCom:
     [
         KlingText2VideoOperator(task_id="make", prompt="x"),
         KlingTaskSensor(task_id="wait", kling_task_id="1"),
+        KlingDownloadOperator(task_id="land", task="1", output_path="/data"),
     ],
 )
 def test_the_link_is_the_first_video_once_there_is_one(

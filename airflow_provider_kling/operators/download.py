@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
+from airflow_provider_kling.version_compat import set_retry_policy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -66,6 +67,7 @@ class KlingDownloadOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        set_retry_policy(self)
         self.task = task
         self.output_path = output_path
         self.kind = kind

@@ -13,6 +13,7 @@ from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
 from airflow_provider_kling.triggers.slot import KlingSlotTrigger, times_of_event
 from airflow_provider_kling.triggers.task import KlingTaskTrigger, still_running, task_of_event
+from airflow_provider_kling.version_compat import set_retry_policy
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -57,7 +58,8 @@ class KlingText2VideoOperator(BaseOperator):
     Returns (XCom) ``{"schema": 1, "kind", "task_id", "external_task_id", "status", "status_message",
     "videos": [{"id", "url", "watermark_url", "duration"}], "units", "created_at", "updated_at",
     "expires_at"}``: times in ISO 8601, ``units`` a decimal string, ``duration`` in seconds. Kling keeps a
-    video for 30 days.
+    video for 30 days. With ``output_path`` each video has ``path`` (absolute on the worker, or a URI),
+    ``bytes`` and ``sha256`` (hexadecimal) too.
 
     Fields of the request, all templated; source: Kling API reference, "Text to Video":
 
@@ -92,11 +94,27 @@ class KlingText2VideoOperator(BaseOperator):
     :param on_clear: ``reuse`` (a cleared task gets its video again, nothing is bought) or ``regenerate``
         (each clear buys a new one).
     :param take: another value asks for another version of the same prompt in the same run (templated).
+    :param max_units: nothing is bought where the list price is above this many units, or where there is a
+        limit and no known price (templated).
+
+    Where the video goes:
+
+    :param output_path: a folder on the worker or in an object storage (``s3://bucket/{{ run_id }}/``) for
+        ``{task_id}.mp4``, or ``{task_id}-1.mp4``, … where there are several; or a path that ends in
+        ``.mp4`` (templated). Checked before anything is bought.
+    :param object_storage_conn_id: connection to that storage (templated).
+    :param overwrite: about another file of the same name: ``error``, ``skip`` (keep it) or ``replace``. The
+        same video is never fetched twice.
+    :param output_watermark: land the watermarked variant instead; needs ``watermark_info``.
+    :param asset_extra_prompt: put the prompt into the events on ``outlets``, not only its hash.
     :raises AirflowFailException: retrying can't help: input, credentials, balance, content policy.
     :raises AirflowException: a retry may help.
     """
 
-    template_fields: Sequence[str] = (*REQUEST_FIELDS, "kling_conn_id", "take")
+    template_fields: Sequence[str] = (
+        *REQUEST_FIELDS,
+        *("kling_conn_id", "take", "max_units", "output_path", "object_storage_conn_id"),
+    )
     template_ext: Sequence[str] = (".prompt", ".txt", ".md")
     template_fields_renderers = {  # noqa: RUF012 - Airflow's own convention
         "camera_control": "json",
@@ -106,6 +124,8 @@ class KlingText2VideoOperator(BaseOperator):
         "extra_body": "json",
     }
     operator_extra_links = (KlingVideoLink(),)
+    #: Rendered fields are shown once more at the end: then with the model that was sent.
+    overwrite_rtif_after_execution = True
     ui_color = "#e8f0e4"
 
     def __init__(
@@ -136,9 +156,16 @@ class KlingText2VideoOperator(BaseOperator):
         capacity_timeout: float | timedelta = 6 * 3600.0,
         on_clear: Literal["reuse", "regenerate"] = "reuse",
         take: str | int | None = None,
+        max_units: float | str | None = None,
+        output_path: str | None = None,
+        object_storage_conn_id: str | None = None,
+        overwrite: Literal["error", "skip", "replace"] = "error",
+        output_watermark: bool = False,
+        asset_extra_prompt: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        set_retry_policy(self)
         self.model_name = model_name
         self.prompt = prompt
         self.negative_prompt = negative_prompt
@@ -165,11 +192,22 @@ class KlingText2VideoOperator(BaseOperator):
         self.capacity_timeout = _seconds(capacity_timeout)
         self.on_clear = on_clear
         self.take = take
+        self.max_units = max_units
+        self.output_path = output_path
+        self.object_storage_conn_id = object_storage_conn_id
+        self.overwrite = overwrite
+        self.output_watermark = output_watermark
+        self.asset_extra_prompt = asset_extra_prompt
         if min(self.poll_interval, self.timeout, self.capacity_timeout) <= 0:
             raise ValueError("poll_interval, timeout and capacity_timeout must be above 0 seconds")
         if on_clear not in ("reuse", "regenerate"):
             raise ValueError(f"on_clear must be 'reuse' or 'regenerate', got {on_clear!r}")
+        if overwrite not in ("error", "skip", "replace"):
+            raise ValueError(f"overwrite must be 'error', 'skip' or 'replace', got {overwrite!r}")
+        if output_path is not None and not wait_for_completion:
+            raise ValueError("output_path needs wait_for_completion=True; or use KlingDownloadOperator later")
         self._submitted: GenerationTask | None = None
+        self._result: dict[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt, then wait as asked."""
@@ -183,27 +221,33 @@ class KlingText2VideoOperator(BaseOperator):
             return self._execute(context, *times_of_event(event))
 
     def _execute(self, context: Context, queued_at: float, queue_deadline: float) -> dict[str, Any]:
+        from airflow_provider_kling.delivery import landing_of
         from airflow_provider_kling.hooks.kling import KlingHook
 
+        if (landing := landing_of(self)) is not None:
+            landing.check()
         hook = KlingHook(self.kling_conn_id)
         purchase = self._get(context, hook, queued_at, queue_deadline)
         task = self._submitted = purchase.task
         context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
         if task.ended or not self.wait_for_completion:
-            return self._finish(context, task)
+            return self._finish(context, hook, task)
         deadline = self._deadline(purchase.submitted_at, adopted=not purchase.bought)
         if self.deferrable:
             self._defer(task, deadline)
-        return self._finish(context, self._wait(hook, task, deadline))
+        return self._finish(context, hook, self._wait(hook, task, deadline))
 
     def _get(self, context: Context, hook: KlingHook, queued_at: float, queue_deadline: float) -> Purchase:
         """Adopt or buy; while the account has no free slot, wait for one. That uses no retry."""
         from airflow_provider_kling.api.polling import SLOT_PAUSE
         from airflow_provider_kling.api.requests import Text2VideoRequest
+        from airflow_provider_kling.cost import check_budget
         from airflow_provider_kling.exceptions import KlingConcurrencyError
         from airflow_provider_kling.purchase import Buyer
 
         request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
+        self.model_name = request.model_name or hook.read_connection().model_name
+        check_budget(request.model_copy(update={"model_name": self.model_name}), self.max_units)
         buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take)
         waiting = False
         while True:
@@ -240,9 +284,17 @@ class KlingText2VideoOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when the trigger has fired: on a new operator, so all that is known is in the event."""
         from airflow_provider_kling.api.tasks import GenerationTask
+        from airflow_provider_kling.hooks.kling import KlingHook
 
         with airflow_errors():
-            return self._finish(context, GenerationTask.from_summary(task_of_event(event)))
+            hook = KlingHook(self.kling_conn_id)
+            return self._finish(context, hook, GenerationTask.from_summary(task_of_event(event)))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """What the OpenLineage provider asks for when the task has succeeded."""
+        from airflow_provider_kling.lineage import openlineage_facets
+
+        return openlineage_facets(self._result)
 
     def on_kill(self) -> None:
         """Say what goes on: Kling has no cancel call."""
@@ -284,9 +336,10 @@ class KlingText2VideoOperator(BaseOperator):
         plan = WaitPlan(self.poll_interval, deadline)
         return hook.wait(task.task_id, plan, task.kind.value, first_pause=self.poll_interval)
 
-    def _finish(self, context: Context, task: GenerationTask) -> dict[str, Any]:
-        """Keep the last state for the link on the task page; fail if Kling did."""
+    def _finish(self, context: Context, hook: KlingHook, task: GenerationTask) -> dict[str, Any]:
+        """Keep the last state for the link on the task page; fail if Kling did; land the videos."""
         from airflow_provider_kling.api.errors import check_ended_well
+        from airflow_provider_kling.delivery import delivery_of
 
         self._submitted = task
         summary = task.summary()
@@ -294,6 +347,8 @@ class KlingText2VideoOperator(BaseOperator):
         if task.ended:
             check_ended_well(task)
             self.log.info("Task %s succeeded: %s", task.task_id, ", ".join(v.url for v in task.videos))
+            summary = self._result = delivery_of(self, hook).deliver(context, hook, task)
+            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
         return summary
 
 

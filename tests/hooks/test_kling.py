@@ -135,8 +135,11 @@ def test_a_missing_connection_is_told_as_such() -> None:
 def test_a_secrets_backend_serves_as_well(
     kling: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from airflow.models import import_all_models
     from airflow.secrets.local_filesystem import LocalFilesystemBackend
 
+    # This backend makes a database model, and those want each other: a provider may have imported only some.
+    import_all_models()
     monkeypatch.delenv("AIRFLOW_CONN_KLING_DEFAULT")
     secrets = tmp_path / "connections.json"
     secrets.write_text(

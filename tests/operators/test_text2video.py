@@ -255,4 +255,5 @@ def test_every_request_field_is_a_template_field_and_an_argument() -> None:
     from airflow_provider_kling.api.requests import Text2VideoRequest
 
     assert set(REQUEST_FIELDS) == set(Text2VideoRequest.model_fields)
-    assert set(REQUEST_FIELDS) | {"kling_conn_id", "take"} == set(KlingText2VideoOperator.template_fields)
+    others = {"kling_conn_id", "take", "max_units", "output_path", "object_storage_conn_id"}
+    assert set(REQUEST_FIELDS) | others == set(KlingText2VideoOperator.template_fields)
