@@ -7,7 +7,7 @@ hours behind. Its envelope is doubled: ``data`` has a ``code`` of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -52,14 +52,14 @@ class ResourcePack:
 
 
 def account_costs(
-    start: datetime, end: datetime, resource_pack_name: str | None = None, *, now: float
+    start: datetime, end: datetime, resource_pack_name: str | None = None, *, clock: Callable[[], float]
 ) -> Flow[list[ResourcePack]]:
     """Ask for the packs of a period.
 
     :param start: with its time zone.
     :param end: likewise, later.
     :param resource_pack_name: of one pack only.
-    :param now: seconds of a monotonic clock, to keep below the service's rate.
+    :param clock: monotonic seconds, to keep below the service's rate.
     """
     if start.tzinfo is None or end.tzinfo is None or start >= end:
         raise KlingInputError(f"start and end must have time zones, in this order; got {start} and {end}.")
@@ -69,19 +69,29 @@ def account_costs(
     }
     if resource_pack_name:
         params["resource_pack_name"] = resource_pack_name
-    if (pause := _reserve(now)) > 0:
+    if (pause := _reserve(clock())) > 0:
         yield Sleep(pause)
-    packs: list[ResourcePack] = yield from read(Send("GET", "/account/costs", params), _decode)
+    try:
+        packs: list[ResourcePack] = yield from read(Send("GET", "/account/costs", params), _decode)
+    finally:
+        # Counted from the answer: how long the call was on its way is not known.
+        _answered(clock())
     return packs
 
 
 def _reserve(now: float) -> float:
-    """Seconds until this call's turn."""
+    """Seconds until the next turn, which is taken."""
     global _next_free  # noqa: PLW0603 - the rate is the account's, whoever asks
     with _lock:
         turn = max(now, _next_free)
         _next_free = turn + PAUSE
     return turn - now
+
+
+def _answered(now: float) -> None:
+    global _next_free  # noqa: PLW0603 - likewise
+    with _lock:
+        _next_free = max(_next_free, now + PAUSE)
 
 
 def _decode(answer: Answer) -> list[ResourcePack]:

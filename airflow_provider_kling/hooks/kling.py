@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 from asgiref.sync import sync_to_async
 
-from airflow_provider_kling.api import flows, submission
+from airflow_provider_kling.api import costs, flows, submission
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.client import AsyncKlingClient, KlingClient, ssl_context
+from airflow_provider_kling.api.costs import ResourcePack
 from airflow_provider_kling.api.flows import Flow
 from airflow_provider_kling.api.lookup import Books
 from airflow_provider_kling.api.polling import WaitPlan
@@ -218,6 +220,25 @@ class KlingHook(BaseHook):
         """:meth:`wait` on an event loop."""
         async with await self.get_async_conn() as client:
             return await client.run(self._waiting(task_id, plan, kind, first_pause))
+
+    def account_costs(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        resource_pack_name: str | None = None,
+    ) -> list[ResourcePack]:
+        """The account's prepaid packs, and what is left of each; up to 12 hours behind. Free.
+
+        Kling takes one such call a second: further ones of this process wait their turn.
+
+        :param start: with its time zone; a year before ``end`` if not given.
+        :param end: now if not given.
+        :param resource_pack_name: of one pack only.
+        """
+        end = end or datetime.now(timezone.utc)
+        start = start or end - timedelta(days=365)
+        return self._run(costs.account_costs(start, end, resource_pack_name, clock=time.monotonic))
 
     def test_connection(self) -> tuple[bool, str]:
         """Try host and credentials. Free: it asks for a task that does not exist."""

@@ -52,7 +52,7 @@ def run(flow: Generator[Any, Any, Any], *answers: Answer) -> tuple[Any, list[Any
 
 def test_packs_are_read_from_the_doubled_envelope() -> None:
     answer = Answer(200, body({"code": 0, "msg": "success", "resource_pack_subscribe_infos": [PACK]}))
-    (pack,), (send,) = run(costs.account_costs(START, END, "Trial", now=0.0), answer)
+    (pack,), (send,) = run(costs.account_costs(START, END, "Trial", clock=lambda: 0.0), answer)
     assert (send.method, send.path) == ("GET", "/account/costs")
     assert send.params == {
         "start_time": int(START.timestamp() * 1000),
@@ -72,26 +72,26 @@ def test_packs_are_read_from_the_doubled_envelope() -> None:
 def test_an_inner_refusal_is_a_refusal() -> None:
     answer = Answer(200, body({"code": 1302, "msg": "too often"}))
     with pytest.raises(KlingRateLimitError, match="too often"):
-        run(costs.account_costs(START, END, now=0.0), *[answer] * 4)
+        run(costs.account_costs(START, END, clock=lambda: 0.0), *[answer] * 4)
 
 
 @pytest.mark.parametrize("inner", [{"code": 0}, [], {"resource_pack_subscribe_infos": [1]}])
 def test_what_nobody_can_read_is_told_as_such(inner: Any) -> None:
     with pytest.raises(KlingResponseError):
-        run(costs.account_costs(START, END, now=0.0), Answer(200, body(inner)))
+        run(costs.account_costs(START, END, clock=lambda: 0.0), Answer(200, body(inner)))
 
 
 def test_fields_that_are_missing_are_unknown() -> None:
     answer = Answer(200, body({"code": 0, "resource_pack_subscribe_infos": [{}]}))
-    (pack,), _ = run(costs.account_costs(START, END, now=0.0), answer)
+    (pack,), _ = run(costs.account_costs(START, END, clock=lambda: 0.0), answer)
     assert (pack.name, pack.total, pack.remaining, pack.expires_at) == ("", None, None, None)
 
 
 def test_calls_of_one_process_are_a_second_apart() -> None:
     answer = Answer(200, body({"code": 0, "resource_pack_subscribe_infos": []}))
-    _, first = run(costs.account_costs(START, END, now=10.0), answer)
-    _, second = run(costs.account_costs(START, END, now=10.2), answer)
-    _, third = run(costs.account_costs(START, END, now=60.0), answer)
+    _, first = run(costs.account_costs(START, END, clock=lambda: 10.0), answer)
+    _, second = run(costs.account_costs(START, END, clock=lambda: 10.2), answer)
+    _, third = run(costs.account_costs(START, END, clock=lambda: 60.0), answer)
     assert not isinstance(first[0], Sleep)
     assert second[0] == Sleep(pytest.approx(costs.PAUSE - 0.2))
     assert not isinstance(third[0], Sleep)
@@ -100,4 +100,4 @@ def test_calls_of_one_process_are_a_second_apart() -> None:
 @pytest.mark.parametrize("period", [(END, START), (START, START), (START.replace(tzinfo=None), END)])
 def test_a_period_that_makes_no_sense_is_refused(period: Any) -> None:
     with pytest.raises(KlingInputError):
-        run(costs.account_costs(*period, now=0.0))
+        run(costs.account_costs(*period, clock=lambda: 0.0))
