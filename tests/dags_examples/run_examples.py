@@ -60,6 +60,18 @@ def run(dag: Any, *, scheduled: bool) -> dict[str, Any]:
     return {"state": str(getattr(done.state, "value", done.state)), "tasks": instances}
 
 
+def asset_events() -> list[Any]:
+    """The extra of every asset event, oldest first."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.asset import AssetEvent
+    except ImportError:  # Airflow 2
+        from airflow.models.dataset import DatasetEvent as AssetEvent
+    with create_session() as session:
+        return [event.extra for event in session.query(AssetEvent).order_by(AssetEvent.id)]
+
+
 def main() -> None:
     airflow("db", "migrate")
     airflow("dags", "reserialize")
@@ -71,6 +83,7 @@ def main() -> None:
         results[dag_id] = {"manual": run(dag, scheduled=False)}
         if dag_id == "kling_daily_content":
             results[dag_id]["scheduled"] = run(dag, scheduled=True)
+    results["events"] = asset_events()
     print(f"\n{json.dumps(results)}")
 
 

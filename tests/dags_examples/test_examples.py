@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ DAG_IDS = (
     "kling_prompt_table",
     "kling_submit_then_sensor",
     "kling_camera_control",
+    "kling_land_clip",
+    "kling_use_clip",
 )
 
 
@@ -59,6 +62,11 @@ class Executed:
 
     results: dict[str, Any]
     ledger: dict[str, Any]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was told of assets, oldest first."""
+        return list(self.results["events"])
 
     def tasks(self, dag_id: str, run: str = "manual") -> dict[str, Any]:
         """``{"task[index]": {"state": …, "xcom": …}}``"""
@@ -146,6 +154,20 @@ def test_camera_control_is_accepted_where_the_model_is_still_offered(executed: E
     assert {create["model_name"] for create in executed.bought("A castle")} == {"kling-v1"}
 
 
+def test_a_landed_clip_is_an_event_with_its_path_and_hash(executed: Executed) -> None:
+    result = executed.tasks("kling_land_clip")["make_and_land"]["xcom"]
+    (video,) = result["videos"]
+    (extra,) = executed.events
+    file = Path(video["path"])
+    assert file.name == f"{result['task_id']}.mp4"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == video["sha256"] == extra["sha256"]
+    assert (extra["path"], extra["bytes"], extra["units"]) == (video["path"], video["bytes"], "1.5")
+    assert (extra["model"], extra["mode"]) == ("kling-v2-6", "std")
+    assert "crane" not in json.dumps(extra)
+    # Run by hand there is no event that started it.
+    assert executed.tasks("kling_use_clip")["check"]["xcom"] == []
+
+
 def test_all_examples_together_bought_what_they_show_and_no_more(executed: Executed) -> None:
-    assert len(executed.ledger["creates"]) == 2 + 3 + 1 + 2
+    assert len(executed.ledger["creates"]) == 2 + 3 + 1 + 2 + 1
     assert executed.ledger["accepted"] == executed.ledger["charged_tasks"]
