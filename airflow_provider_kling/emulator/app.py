@@ -119,6 +119,8 @@ class Emulator:
                 ledger.faults[fault.kind] += 1
             if fault is None or fault.kind != "connect":
                 ledger.requests[route.label] += 1
+                if route.name == "create":
+                    ledger.note_create(request.body)
         if fault is None:
             return self._finish(request, self._serve(request))
         if fault.kind == "delay" and not fault.handled:

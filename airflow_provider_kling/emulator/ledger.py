@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,16 @@ class Ledger:
         self.refused: Counter[str] = Counter()
         self.refused_reads: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        #: Prompt -> creates that arrived with it, whatever became of them.
+        self.arrived: Counter[str] = Counter()
+
+    def note_create(self, body: bytes) -> None:
+        """Count a create that arrived."""
+        try:
+            prompt = json.loads(body)["prompt"]
+        except (ValueError, TypeError, KeyError):
+            prompt = ""
+        self.arrived[str(prompt)] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -41,6 +52,7 @@ class Ledger:
             "requests": dict(self.requests),
             "requests_total": sum(self.requests.values()),
             "faults": dict(self.faults),
+            "creates_arrived": dict(self.arrived),
         }
 
     def _entry(self, task: Task) -> dict[str, Any]:

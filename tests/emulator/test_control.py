@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import httpx
 import pytest
 
 from tests.emulator.conftest import PATH
@@ -54,6 +57,16 @@ def test_the_ledger_says_what_was_bought_refused_and_asked(caller, emulator, clo
         "other": 1,
     }
     assert book["requests_total"] == 7
+
+
+def test_the_ledger_counts_creates_by_prompt_also_those_that_came_to_nothing(caller, emulator):
+    emulator.faults.add("POST", "create", "drop")
+    emulator.faults.add("POST", "create", "connect")
+    for _ in range(3):
+        with contextlib.suppress(httpx.TransportError):
+            caller.create("A hare")
+    caller.http.post(PATH, content=b"not JSON")
+    assert emulator.ledger()["creates_arrived"] == {"A hare": 2, "": 1}
 
 
 def test_a_task_without_a_known_price_is_free_of_charge(emulator):
