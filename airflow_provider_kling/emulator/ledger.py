@@ -34,7 +34,7 @@ class Ledger:
         """Count a create that arrived."""
         try:
             prompt = json.loads(body)["prompt"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             prompt = ""
         self.arrived[str(prompt)] += 1
 
