@@ -36,8 +36,7 @@ test-on: ## the unit tests on another Airflow: make test-on AIRFLOW=2.11.2
 	.venv-$(AIRFLOW)/bin/python -m pytest $(UNIT)
 
 chaos: env ## crash everything, see what it costs; writes docs/chaos.md, or compares with it if CHECK=1
-	.venv-test/bin/python -m pytest -m chaos tests/chaos
-	@.venv-test/bin/python -m tests.chaos.report $(if $(CHECK),--check)
+	@$(TEST) -m tests.chaos $(if $(CHECK),--check)
 
 bench: ## what waiting costs, beside what people use today: a table and benchmarks/results.json; QUICK=1 tries it
 	@$(ENV) .venv-bench --group bench

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from demo.local_airflow import STOP_GRACE, LocalAirflow
+from demo.local_emulator import LocalEmulator
+from demo.processes import Processes
+from tests.chaos.database import Database, database
 from tests.chaos.report import Report
+from tests.chaos.stage import HASTE, Stage
 from tests.emulator_fixtures import Served
 
 
@@ -21,8 +28,8 @@ def report() -> Iterator[Report]:
     collected.save()
 
 
-#: Where the operator is sent, and with what: Kling's own host or another one, either kind of key, with and
-#: without Airflow's memory. ``localhost`` stays a host that is not Kling's.
+#: Where the operator is sent, and with what: Kling's own host or a relay that passes external ids on, either
+#: kind of key, with and without Airflow's memory. ``localhost`` is the one that is not Kling's.
 SETTINGS = {
     "Kling, API key, no state store": ("127.0.0.1", False, False),
     "Kling, AK/SK, state store": ("127.0.0.1", True, True),
@@ -48,3 +55,51 @@ def kling(emulator_server: Served, connect: Callable[..., None], as_kling: None)
     settings.access_key, settings.secret_key = "access", SECRET
     connect(host=emulator_server.url, password="emulator-key")
     return emulator_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Database]:
+    """Airflow's database, if it can be had here."""
+    with database() as found:
+        yield found
+
+
+def _undeclared(emulator: LocalEmulator) -> str:
+    """A connection that does not say whether the host keeps external ids, as most relays' won't."""
+    return json.dumps({"conn_type": "kling", "host": emulator.base_url, "password": emulator.api_key})
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: Report) -> Iterator[Stage]:
+    """One real Airflow for all rows that need one."""
+    folder = tmp_path_factory.mktemp("chaos")
+    (folder / "marks").mkdir()
+    with Processes(folder / "logs", STOP_GRACE) as processes:
+        kling = LocalEmulator(processes, concurrency=500, seconds_per_video=2)
+        relay = LocalEmulator(processes, concurrency=500, seconds_per_video=2)
+        for emulator in (kling, relay):
+            emulator.start()
+        relay.control("settings", {"dialect": "relay_no_external_id"})
+        http = {"conn_type": "http", "host": kling.origin}
+        http["extra"] = json.dumps({"Authorization": f"Bearer {kling.api_key}"})
+        airflow = LocalAirflow(
+            folder / "airflow",
+            Path(__file__).with_name("dags"),
+            connections={
+                "kling_default": kling.connection,
+                "kling_relay": _undeclared(kling),
+                "kling_forgetful": _undeclared(relay),
+                "kling_http": json.dumps(http),
+            },
+            sql_alchemy_conn=postgres.url,
+            environment={**HASTE, "CHAOS_FOLDER": str(folder / "marks")},
+            parallelism=4,
+            processes=processes,
+        )
+        airflow.start()
+        for dag_id in ("waits_deferred", "http_retry"):
+            airflow.wait_for_dag(dag_id)
+        played = Stage(airflow, kling, relay, folder / "marks", report)
+        yield played
+        played.close()
+        airflow.stop()

@@ -1,4 +1,4 @@
-"""A TCP relay on the loopback interface that can be shut: what a broken network or a lost database is."""
+"""A TCP relay on the loopback interface that can be shut: a broken network, a lost database."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from types import TracebackType
 
 
 class Gate:
-    """Passes connections on to another local port while it is open. Use as a context manager.
+    """Passes connections on to another port while it is open. Use as a context manager.
 
-    :param port: where it leads, on 127.0.0.1.
+    :param port: where it leads.
+    :param host: where it leads.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = ("127.0.0.1", port)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._target = (host, port)
         self._lock = threading.Lock()
         self._through: set[socket.socket] = set()
         self._listener = self._listen(0)

@@ -19,6 +19,9 @@ from tests.fakes import FakeStateStore, FakeTaskInstance, context_of
 
 CREATE = "POST /v1/videos/text2video"
 
+#: Prompt of a task that somebody else has ordered.
+ELSEWHERE = "Ordered elsewhere"
+
 #: The three ways of use.
 WAYS = ("plain", "deferred", "sensor")
 
@@ -108,9 +111,10 @@ def is_delivered(result: Any) -> bool:
 def measure(kling: Served, result: Any) -> Measured:
     """What the ledger of an emulator says that was asked by one task instance alone."""
     ledger = kling.emulator.ledger()
+    creates = [create for create in ledger["creates"] if create["prompt"] != ELSEWHERE]
     return Measured(
         sent=int(ledger["requests"].get(CREATE, 0)),
-        accepted=int(ledger["accepted"]),
-        charged=int(ledger["charged_tasks"]),
+        accepted=len(creates),
+        charged=sum(create["status"] == "succeed" for create in creates),
         delivered=is_delivered(result),
     )

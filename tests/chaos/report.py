@@ -1,15 +1,10 @@
-"""What the rows came to: collected in the run, printed, written to ``docs/chaos.md`` and the README.
-
-``python -m tests.chaos.report`` after the tests; with ``--check`` nothing is written, and the exit code is 1
-where the committed table has other counts than this run.
-"""
+"""What the rows came to: collected in the run, printed, written to ``docs/chaos.md`` and the README."""
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import re
-import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,7 +14,8 @@ from typing import Any
 from tests.chaos.rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / ".chaos.json"
+#: Each process that runs some of the rows leaves a file here.
+RESULTS = ROOT / ".chaos"
 DOCUMENT = ROOT / "docs" / "chaos.md"
 TEMPLATE = Path(__file__).with_name("chaos.md.in")
 README = ROOT / "README.md"
@@ -73,23 +69,28 @@ class Report:
         with self._lock:
             to.setdefault(row, []).extend(measured)
 
-    def save(self, path: Path = RESULTS) -> None:
-        """Write it down for :func:`main`."""
+    def save(self) -> None:
+        """Write it down for :meth:`load`."""
         parts = {"cases": self.cases, "peer": self.peer}
         values: dict[str, Any] = {
             name: {row: [asdict(m) for m in ms] for row, ms in part.items()} for name, part in parts.items()
         }
-        path.write_text(json.dumps({**values, "skipped": self.skipped, "notes": self.notes}, indent=1))
+        RESULTS.mkdir(exist_ok=True)
+        text = json.dumps({**values, "skipped": self.skipped, "notes": self.notes}, indent=1)
+        (RESULTS / f"{os.getpid()}.json").write_text(text)
 
     @classmethod
-    def load(cls, path: Path = RESULTS) -> Report:
-        """Read what :meth:`save` wrote."""
-        values = json.loads(path.read_text())
-
-        def part(name: str) -> dict[str, list[Measured]]:
-            return {row: [Measured(**m) for m in ms] for row, ms in values[name].items()}
-
-        return cls(part("cases"), part("peer"), values["skipped"], values["notes"])
+    def load(cls) -> Report:
+        """What all processes of a run have saved."""
+        found = cls()
+        for path in sorted(RESULTS.glob("*.json")):
+            values = json.loads(path.read_text())
+            for part, to in (("cases", found.cases), ("peer", found.peer)):
+                for row, measured in values[part].items():
+                    found._append(to, row, [Measured(**m) for m in measured])
+            found.skipped |= values["skipped"]
+            found.notes |= values["notes"]
+        return found
 
     def lines(self) -> list[tuple[str, ...]]:
         """The table, a tuple of cells for each row."""
@@ -185,23 +186,22 @@ def document(run: Report, notes: Mapping[str, str]) -> str:
     return _replaced(text, TABLE_BEGIN, TABLE_END, run.table())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; write it, or compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare with docs/chaos.md, write nothing")
-    given = parser.parse_args(arguments)
-    run = Report.load()
+def publish(run: Report, *, check: bool) -> int:
+    """Print the table; write it, or compare with what is committed.
+
+    :return: exit code: 1 if counts differ, or rows are missing.
+    """
     print(run.table())
     for name, note in run.notes.items():
         print(f"{name}: {note}")
-    if given.check:
+    if check:
         wrong = differences(DOCUMENT.read_text() if DOCUMENT.exists() else "", run)
         for line in wrong:
-            print(f"docs/chaos.md disagrees with this run ({line})", file=sys.stderr)
+            print(f"docs/chaos.md disagrees with this run ({line})")
         return 1 if wrong else 0
     unfinished = [name for name in ROWS if name not in run.cases]
     if unfinished:
-        print(f"nothing written, rows are missing: {', '.join(unfinished)}", file=sys.stderr)
+        print(f"nothing written, rows are missing: {', '.join(unfinished)}")
         return 1
     DOCUMENT.parent.mkdir(exist_ok=True)
     DOCUMENT.write_text(document(run, run.notes))
@@ -209,7 +209,3 @@ def main(arguments: list[str] | None = None) -> int:
     if between(readme, BEGIN, END) is not None:
         README.write_text(_replaced(readme, BEGIN, END, run.brief()))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

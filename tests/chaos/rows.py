@@ -119,4 +119,8 @@ ROWS: dict[str, Row] = {
         "relay without external ids: clear, and Airflow forgets the state with it",
         f"{ON_SOCKETS}; **not protected**",
     ),
+    "9.false_claim": Row(
+        "relay without external ids, declared `external_task_ids=true`: worker killed before the answer",
+        f"{ON_SOCKETS}; **not protected**",
+    ),
 }

@@ -12,7 +12,7 @@ from airflow_provider_kling.api import lookup, polling
 from airflow_provider_kling.emulator import Fault
 from tests.chaos.conftest import SECRET, SETTINGS
 from tests.chaos.gate import Gate
-from tests.chaos.lives import WAYS, Life, measure
+from tests.chaos.lives import ELSEWHERE, WAYS, Life, measure
 from tests.chaos.report import Measured, Report
 from tests.emulator_fixtures import Served
 from tests.fakes import FakeStateStore
@@ -48,8 +48,10 @@ def setting(request: pytest.FixtureRequest) -> tuple[str, bool, bool]:
 def life(way: str, setting: tuple[str, bool, bool], kling: Served, connect: Callable[..., None]) -> Life:
     """A task instance that uses the emulator in one of three ways, under one of the settings."""
     host, signed, remembered = setting
+    # A relay's "not found" is believed only where its list shows that it keeps external ids.
+    kling.emulator.add_task(ELSEWHERE, external_task_id="elsewhere")
     key = {"login": "access", "password": SECRET} if signed else {"password": "emulator-key"}
-    connect(host=kling.url.replace("127.0.0.1", host), **key, extra=json.dumps({"timeout": 0.5}))
+    connect(host=kling.url.replace("127.0.0.1", host), **key, extra=json.dumps({"timeout": 1}))
     return Life(way, FakeStateStore() if remembered else None)
 
 
@@ -125,7 +127,7 @@ def test_a_read_timeout_costs_nothing_more_whatever_the_look_up_does(
         kling.emulator.faults.add("GET", "query", Fault("drop"), times=failing)
     life.between = kling.emulator.faults.clear
     measured = live(life, kling)
-    assert bool(life.errors) == (failing == A_TRY)
+    assert life.errors or failing < A_TRY
     assert measured.sent == 1
     report.add(row, measured)
 

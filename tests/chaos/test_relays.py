@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -108,3 +109,15 @@ def test_a_clear_that_drops_the_state_store_makes_a_relay_without_external_ids_s
     measured = measure(relay, life.live())
     assert measured.accepted == 2, "if this is 1, the documentation promises too little"
     report.add("9.clear_drops_store", measured)
+
+
+def test_a_relay_that_is_declared_to_keep_external_ids_and_does_not_sells_again(
+    relay: Served, connect: Callable[..., None], report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = relay.url.replace("127.0.0.1", "localhost")
+    connect(host=host, password="emulator-key", extra=json.dumps({"external_task_ids": True}))
+    life = Life("deferred", FakeStateStore())
+    killed_before_the_answer(life, monkeypatch)
+    measured = measure(relay, life.live())
+    assert measured.accepted == 2, "if this is 1, the documentation promises too little"
+    report.add("9.false_claim", measured)

@@ -1,0 +1,30 @@
+"""Rows 1, 4, 7, 8 and 9 in a real Airflow, all at the same time: what takes long is the waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.chaos.people import PEOPLE
+from tests.chaos.scenarios import CRASHES
+from tests.chaos.stage import PATIENCE, Stage
+
+pytestmark = pytest.mark.chaos
+
+SCENARIOS = {**PEOPLE, **CRASHES}
+
+
+@pytest.fixture(scope="module")
+def played(stage: Stage) -> Iterator[dict[str, Future[None]]]:
+    """Scenarios in threads; more at once, and the scheduler falls so far behind that tasks are retried."""
+    with ThreadPoolExecutor(12) as pool:
+        yield {name: pool.submit(play, stage) for name, play in SCENARIOS.items()}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_whatever_happens_to_a_task_the_ledger_shows_what_was_meant(
+    scenario: str, played: dict[str, Future[None]]
+) -> None:
+    played[scenario].result(timeout=4 * PATIENCE)
