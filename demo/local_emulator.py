@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -99,16 +98,3 @@ class LocalEmulator:
         url = f"{self.origin}/_emulator/{what}"
         answer = httpx.post(url, json=dict(body or {}), trust_env=False).raise_for_status()
         return answer.json() if answer.content else None
-
-
-def download(url: str, target: Path) -> int:
-    """Save a finished video; its size in bytes.
-
-    :raises ValueError: if what is there is no MP4 file.
-    """
-    answer = httpx.get(url, trust_env=False, timeout=30).raise_for_status()
-    # Every MP4 file starts with a box of this name, behind four bytes of length.
-    if answer.content[4:8] != b"ftyp":
-        raise ValueError(f"{url} is not an MP4 file: it starts with {answer.content[:16]!r}")
-    target.write_bytes(answer.content)
-    return len(answer.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 from demo.airflow_api import FINAL_STATES, Run
 from demo.local_airflow import LocalAirflow
-from demo.local_emulator import LocalEmulator, download
+from demo.local_emulator import LocalEmulator
 
 DAG_ID = "kling_prompt_table"
 TASK_ID = "make_video"
@@ -41,14 +42,18 @@ class DemoFailed(RuntimeError):
 
 
 def play(airflow: LocalAirflow, emulator: LocalEmulator, output: Path, say: Callable[[str], None]) -> Run:
-    """Run the DAG, follow it, save the clips, and check all of it against the emulator's ledger.
+    """Run the DAG, which lands the clips, follow it, and check all of it against the emulator's ledger.
 
     :param output: folder for the clips.
     :param say: prints a line.
     :raises DemoFailed: if anything is not as shown.
     """
     airflow.wait_for_dag(DAG_ID)
-    run = airflow.trigger_dag(DAG_ID, {"prompts": list(PROMPTS)})
+    places = [output / f"{n}-{_slug(row['prompt'])}.mp4" for n, row in enumerate(PROMPTS, start=1)]
+    # The clips of an earlier demo give way.
+    landing = [{"output_path": str(place.absolute()), "overwrite": "replace"} for place in places]
+    rows_given = [{**row, **where} for row, where in zip(PROMPTS, landing, strict=True)]
+    run = airflow.trigger_dag(DAG_ID, {"prompts": rows_given})
     say(f"\nDAG {DAG_ID}, run {run.run_id}:")
     for number, row in enumerate(PROMPTS, start=1):
         say(f"  video {number}: {row['prompt']} ({row['aspect_ratio']})")
@@ -57,7 +62,7 @@ def play(airflow: LocalAirflow, emulator: LocalEmulator, output: Path, say: Call
         raise DemoFailed(f"the run ended as {state!r}\n{_last_words(airflow, run)}")
 
     clips = [airflow.xcom(run, TASK_ID, map_index=index) for index in range(len(PROMPTS))]
-    files = [_save(clip, index, output) for index, clip in enumerate(clips)]
+    files = [_landed(clip, index, places[index]) for index, clip in enumerate(clips)]
     rows = [
         (row["prompt"], clip["status"], str(clip["units"]), f"{output.name}/{file.name} ({size:,} bytes)")
         for row, clip, (file, size) in zip(PROMPTS, clips, files, strict=True)
@@ -107,16 +112,20 @@ def _follow(airflow: LocalAirflow, run: Run, say: Callable[[str], None]) -> None
         time.sleep(0.3)
 
 
-def _save(clip: dict[str, Any], index: int, output: Path) -> tuple[Path, int]:
+def _slug(prompt: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:60].strip("-")
+
+
+def _landed(clip: dict[str, Any], index: int, place: Path) -> tuple[Path, int]:
+    """The file that the task says it landed, looked at with other eyes."""
     if clip["status"] != "succeeded" or not clip["videos"]:
         raise DemoFailed(f"video {index + 1} is {clip['status']}: {clip['status_message']}")
-    name = re.sub(r"[^a-z0-9]+", "-", PROMPTS[index]["prompt"].lower())[:60].strip("-")
-    file = output / f"{index + 1}-{name}.mp4"
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        return file, download(clip["videos"][0]["url"], file)
-    except ValueError as error:
-        raise DemoFailed(str(error)) from error
+    video, content = clip["videos"][0], place.read_bytes()
+    if (video["path"], video["bytes"]) != (str(place.absolute()), len(content)) or video[
+        "sha256"
+    ] != hashlib.sha256(content).hexdigest():
+        raise DemoFailed(f"video {index + 1} is not what its task says: {video}")
+    return place, len(content)
 
 
 def _check_ledger(
