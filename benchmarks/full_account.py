@@ -1,7 +1,7 @@
 """Figure 4: more videos than the account has slots, in a real Airflow: scheduler, workers, triggerer.
 
 Ours: mapped tasks, nothing else. The peer: ``HttpOperator`` and ``HttpSensor`` (reschedule) in a task group,
-in a pool with as many slots as the account. It is given as long as ours took, and judged by what it has done.
+in a pool with as many slots as the account. It gets as long as it takes to see its pace.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.questions import http_connection
 from benchmarks.report import Row
+from benchmarks.sides import http_connection
 from demo.airflow_api import FINAL_STATES, Run
 from demo.local_airflow import LocalAirflow
 from demo.local_emulator import LocalEmulator
@@ -30,7 +30,8 @@ class Load:
     """What there is to do.
 
     :param parallelism: tasks that Airflow runs at once.
-    :param patience: seconds for ours; the peer gets as many as ours took.
+    :param patience: seconds for ours.
+    :param peer_patience: seconds for the peer.
     """
 
     videos: int = 60
@@ -39,6 +40,7 @@ class Load:
     interval: float = 5.0
     parallelism: int = 8
     patience: float = 600.0
+    peer_patience: float = 180.0
 
     @property
     def bound(self) -> float:
@@ -55,6 +57,7 @@ class Done:
 
     seconds: float
     ended: bool
+    #: That were made, whether or not Airflow has noticed.
     videos: int
     #: Share of the slots' time in which they made videos, from the first create to the last video's end.
     used: float
@@ -89,7 +92,7 @@ def play(airflow: LocalAirflow, emulator: LocalEmulator, dag_id: str, load: Load
     return Done(
         seconds=_seconds(airflow, dag_run) if ended else now - started,
         ended=ended,
-        videos=sum(task.state == "success" and task.task_id in ("video", "video.wait") for task in tasks),
+        videos=ledger["charged_tasks"],
         used=sum(end - at for at, end in zip(ordered, freed, strict=True)) / span,
         refused=sum(ledger["refused"].values()),
         retries=sum(max(0, task.try_number - 1) for task in tasks),
@@ -142,11 +145,10 @@ def measure(load: Load, *, sides: tuple[str, ...] = ("ours", "peer"), say: Calla
         with airflow:
             pool = {"name": "kling", "slots": load.slots, "include_deferred": True}
             airflow.call("POST", "/pools", json=pool)
-            patience = load.patience
             for side, emulator in emulators.items():
                 airflow.wait_for_dag(side)
+                patience = load.patience if side == "ours" else load.peer_patience
                 found[side] = done = play(airflow, emulator, side, load, patience)
-                patience = max(load.bound, done.seconds)
                 say(
                     f"  {side:4}: {done.videos} of {load.videos} videos in {done.seconds:.0f} s, slots used "
                     f"{done.used:.0%}, {done.refused} creates refused, {done.retries} retries; {done.states}"
@@ -170,13 +172,13 @@ def rows(load: Load, found: dict[str, Done]) -> list[Row]:
     what = f"4. {load.videos} videos, {load.slots} at once"
     detail = {"ours": asdict(ours), "peer": asdict(peer)}
     return [
-        Row(f"{what}: seconds", ours.seconds, unit="s", bound=load.bound, detail=detail),
+        Row(f"{what}: until the last", ours.seconds, unit="s", bound=load.bound, detail=detail),
         Row(
-            f"4. videos done in those {ours.seconds:.0f} s",
-            ours.videos,
-            peer.videos,
-            target="all",
-            met=ours.videos == load.videos,
+            "4. videos a minute",
+            60 * ours.videos / ours.seconds,
+            60 * peer.videos / peer.seconds,
+            bound=60 * load.slots / load.seconds,
+            places=1,
         ),
         Row(
             "4. slots' time used",
@@ -196,5 +198,13 @@ def rows(load: Load, found: dict[str, Done]) -> list[Row]:
             met=ours.refused < 3 * ours.videos,
             places=2,
         ),
-        Row("4. retries used", ours.retries, peer.retries, bound=0, target="none", met=not ours.retries),
+        Row(
+            "4. retries used per video",
+            ours.retries / max(1, ours.videos),
+            peer.retries / max(1, peer.videos),
+            bound=0,
+            target="none",
+            met=not ours.retries and ours.states == {"success": load.videos},
+            places=2,
+        ),
     ]

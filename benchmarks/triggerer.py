@@ -8,11 +8,13 @@ Replaced is only what asks the metadata database: which triggers there are, and 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections import deque
@@ -59,18 +61,25 @@ class MeasuredRunner(TriggerRunner):
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.events = self._noted = _Events()
         self._began = 0.0
-        #: (seconds late, seconds since the first trigger) of each wake-up of the watch.
-        self._stalls: list[tuple[float, float]] = []
+        #: Of each wake-up of the watch: seconds late; seconds that the loop's thread was at work in between,
+        #: collections of garbage aside (the rest it stood still for others: threads of its process, the
+        #: machine); seconds since the start.
+        self._stalls: list[tuple[float, float, float]] = []
+        #: (seconds, seconds since the start) of each full collection of garbage: nobody's callback.
+        self._collections: list[tuple[float, float]] = []
+        self._collecting_since = self._collecting_busy = 0.0
+        #: Seconds for which the loop's own thread collected.
+        self._collected_here = 0.0
+        self._thread = 0
         self._cpu_before = 0.0
         self._memory_before = 0
+        gc.callbacks.append(self._collected)
 
     async def arun(self) -> None:
         """As it is, with the watch beside it."""
-        watch = asyncio.create_task(self._watch())
-        try:
-            await super().arun()  # type: ignore[no-untyped-call]
-        finally:
-            watch.cancel()
+        self._thread = threading.get_ident()
+        self._watch(asyncio.get_running_loop(), time.perf_counter(), time.thread_time())
+        await super().arun()  # type: ignore[no-untyped-call]
 
     async def create_triggers(self) -> None:
         """As it is; the first trigger is where measuring begins."""
@@ -79,24 +88,41 @@ class MeasuredRunner(TriggerRunner):
             self._began = time.perf_counter()
         await super().create_triggers()  # type: ignore[no-untyped-call]
 
-    async def _watch(self) -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            now = time.perf_counter()
-            if self._began:
-                self._stalls.append((now - last - WATCH_SECONDS, now - self._began))
-            last = now
+    def _watch(self, loop: asyncio.AbstractEventLoop, last: float, busy_before: float) -> None:
+        # A callback, not a task: its own cost counts as the triggers'.
+        now, busy = time.perf_counter(), time.thread_time() - self._collected_here
+        if self._began:
+            self._stalls.append((now - last - WATCH_SECONDS, busy - busy_before, now - self._began))
+        loop.call_later(WATCH_SECONDS, self._watch, loop, now, busy)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        now, busy = time.perf_counter(), time.thread_time()
+        if phase == "start":
+            self._collecting_since, self._collecting_busy = now, busy
+            return
+        if threading.get_ident() == self._thread:
+            self._collected_here += busy - self._collecting_busy
+        if info["generation"] == 2 and self._began:
+            self._collections.append((now - self._collecting_since, now - self._began))
 
     def outcome(self) -> dict[str, Any]:
         """What it cost, from the first trigger to now."""
         stalls = sorted(self._stalls, reverse=True)[:5]
+        busiest = sorted(self._stalls, key=lambda stall: stall[1], reverse=True)[:5]
         return {
             "events_at": self._noted.at,
             "cpu_seconds": _cpu() - self._cpu_before,
             "memory_mb": (_memory("VmHWM") - self._memory_before) / 1024,
-            "longest_stalls": [{"ms": round(1000 * ms, 1), "after": round(at, 2)} for ms, at in stalls],
+            "longest_stalls": [_stall(*stall) for stall in stalls],
+            "busiest": [_stall(*stall) for stall in busiest],
+            "collections": [
+                {"ms": round(1000 * took, 1), "after_s": round(at, 2)} for took, at in self._collections
+            ],
         }
+
+
+def _stall(late: float, busy: float, at: float) -> dict[str, float]:
+    return {"ms": round(1000 * late, 1), "busy_ms": round(1000 * busy, 1), "after_s": round(at, 2)}
 
 
 def _cpu() -> float:

@@ -154,7 +154,7 @@ def ended_event() -> dict[str, Any]:
 
 def run(quick: bool) -> list[Row]:
     """Figure 6."""
-    rounds = 2 if quick else 7
+    rounds = 2 if quick else 5
     used: dict[str, list[tuple[float, float]]] = {name: [] for name in PHASES}
     with (
         tempfile.TemporaryDirectory(prefix="kling-bench-") as folder,
