@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,9 +82,11 @@ def landing_of(operator: KlingText2VideoOperator) -> Landing | None:
 def delivery_of(operator: KlingText2VideoOperator, hook: KlingHook) -> Delivery:
     """How it hands a finished task on. Not checked again: the video is bought."""
     if not operator.model_name:
-        operator.model_name = hook.read_connection().model_name
+        # Only for what is told of the video; a connection that is gone by now must not lose it.
+        with contextlib.suppress(Exception):
+            operator.model_name = hook.read_connection().model_name
     request = assets.Request.of(
-        model_name=operator.model_name,
+        model_name=operator.model_name or "unknown",
         mode=operator.mode,
         prompt=operator.prompt,
         multi_prompt=operator.multi_prompt,

@@ -16,7 +16,7 @@ from airflow_provider_kling.exceptions import KlingTaskFailedError
 from airflow_provider_kling.operators.text2video import REQUEST_FIELDS, KlingText2VideoOperator
 from tests.emulator_fixtures import Served
 from tests.fakes import RESULT_KEYS, FakeStateStore, FakeTaskInstance, context_of
-from tests.operators.running import bought, make, posts, resume
+from tests.operators.running import bought, fired, make, posts, resume
 
 pytestmark = pytest.mark.usefixtures("fast")
 AIRFLOW = Version(airflow.__version__)
@@ -240,6 +240,16 @@ def test_a_kill_says_that_the_video_goes_on(
     operator.on_kill()
     assert result["task_id"] in said[0]
     assert "will be billed" in said[0]
+
+
+def test_a_connection_that_is_gone_when_the_video_is_done_does_not_lose_it(
+    kling: Served, ti: FakeTaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True).execute(context_of(ti))
+    event = fired(deferred.value.trigger)
+    monkeypatch.delenv("AIRFLOW_CONN_KLING_DEFAULT")
+    assert make(deferrable=True).execute_complete(context_of(ti), event)["status"] == "succeeded"
 
 
 @pytest.mark.parametrize(
