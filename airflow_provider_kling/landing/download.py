@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -223,7 +222,7 @@ class Download:
         self._total, self._validator = None, ""
 
     def _fetch(self, client: httpx.Client, pump: _Pump) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https"):
+        if not self.url.lower().startswith(("http://", "https://")):
             raise DownloadError(f"its address is not one of the web: {_shown(self.url)!r}")
         if pump.size and not self._validator:
             # Nobody could say whether the rest is the rest of the same video.

@@ -77,7 +77,8 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         }
 
     def uploads() -> int:
-        return len(client.list_multipart_uploads(Bucket=bucket).get("Uploads", []))
+        found = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        return sum(upload["Key"].startswith(prefix) for upload in found)
 
     def put(name: str, data: bytes) -> None:
         client.put_object(Bucket=bucket, Key=prefix + name, Body=data)
