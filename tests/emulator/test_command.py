@@ -99,10 +99,15 @@ def test_wrong_arguments_are_exit_code_2(arguments, capsys):
 
 def test_an_account_with_both_kinds_of_keys_has_a_line_for_each():
     settings = Settings(api_key="k", access_key="a", secret_key="s")
+    common = {
+        "conn_type": "kling",
+        "host": "http://127.0.0.1:1/kling",
+        "extra": {"external_task_ids": True},
+    }
     lines = connection_lines(settings, "http://127.0.0.1:1/kling")
     assert [json.loads(shlex.split(line)[0].partition("=")[2]) for line in lines] == [
-        {"conn_type": "kling", "host": "http://127.0.0.1:1/kling", "password": "k"},
-        {"conn_type": "kling", "host": "http://127.0.0.1:1/kling", "login": "a", "password": "s"},
+        {**common, "password": "k"},
+        {**common, "login": "a", "password": "s"},
     ]
 
 
