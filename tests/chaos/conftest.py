@@ -75,8 +75,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
     folder = tmp_path_factory.mktemp("chaos")
     (folder / "marks").mkdir()
     with Processes(folder / "logs", STOP_GRACE) as processes:
-        kling = LocalEmulator(processes, concurrency=500, seconds_per_video=2)
-        relay = LocalEmulator(processes, concurrency=500, seconds_per_video=2)
+        # So long that a busy scheduler has noted a deferral before its trigger fires: else Airflow takes the
+        # task for lost and tries again. That costs no money, but the retry a row may need.
+        kling = LocalEmulator(processes, concurrency=500, seconds_per_video=12)
+        relay = LocalEmulator(processes, concurrency=500, seconds_per_video=12)
         for emulator in (kling, relay):
             emulator.start()
         relay.control("settings", {"dialect": "relay_no_external_id"})

@@ -119,11 +119,12 @@ class Report:
 
     def brief(self) -> str:
         """The README's: what happens to the money, in the rows that matter to a reader."""
-        lines = [
-            (line[1], line[5], line[6], line[7], line[8])
-            for line in self.lines()
-            if ROWS[line[0]].brief and line[5]
-        ]
+        lines = []
+        for name, crash, how, _, _, accepted, charges, delivered, peer in self.lines():
+            # What stands behind the semicolon is said of the outcome, not of the method.
+            _, _, remark = how.partition("; ")
+            if ROWS[name].brief and accepted:
+                lines.append((f"{crash} ({remark})" if remark else crash, accepted, charges, delivered, peer))
         return _markdown(BRIEF_HEAD, lines)
 
 

@@ -13,7 +13,7 @@ class Row:
     """One line of the table.
 
     :param crash: what happens.
-    :param how: how it is brought about.
+    :param how: how it is brought about; after a semicolon, a remark on the outcome.
     :param brief: the line is in the README too.
     """
 

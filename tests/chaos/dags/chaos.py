@@ -87,14 +87,14 @@ for way, deferrable in (("plain", False), ("deferred", True)):
     for name in ("lost_answer", "before_create", "before_answer"):
         one(f"{name}_{way}", deferrable=deferrable)
     one(f"before_record_{way}", deferrable=deferrable, dies="before_record")
-    one(f"fails_twice_{way}", words="[fail-twice] [seconds=1]", deferrable=deferrable)
+    one(f"fails_twice_{way}", words="[fail-twice]", deferrable=deferrable)
 
 # Row 4
 one("before_answer_relay", deferrable=True, kling_conn_id="kling_relay")
 one("after_defer", deferrable=True, dies="after_defer")
 one("deferral_stored", deferrable=True, dies="deferral_stored")
 one("in_execute_complete", deferrable=True, dies="in_execute_complete")
-one("while_waiting", words="[seconds=12]", deferrable=False)
+one("while_waiting", deferrable=False)
 
 
 class MortalSensor(KlingTaskSensor):
@@ -130,16 +130,16 @@ one("waits_plain", words=LENGTH, deferrable=False, retries=3)
 # Row 7
 one("retry", words="[seconds=6]", deferrable=False, timeout=3, retries=4)
 for policy in ("reuse", "regenerate"):
-    one(f"clear_succeeded_{policy}", words="[seconds=1]", deferrable=True, on_clear=policy)
+    one(f"clear_succeeded_{policy}", deferrable=True, on_clear=policy)
     one(f"clear_failed_{policy}", deferrable=True, on_clear=policy, dies="before_record", retries=0)
     one(f"clear_deferred_{policy}", words="[seconds=45]", deferrable=True, on_clear=policy)
-one("new_take", words="[seconds=1]", deferrable=False, take="{{ var.value.chaos_take }}")
+one("new_take", words="[seconds=2]", deferrable=False, take="{{ var.value.chaos_take }}")
 one("mark_failed", words="[seconds=20]", deferrable=True)
 one("mark_success", words="[seconds=20]", deferrable=True)
-one("made_again", words="[seconds=1]", deferrable=False)
+one("made_again", words="[seconds=2]", deferrable=False)
 with dag("mapped"):
     MortalOperator.partial(
-        task_id="make", deferrable=True, poll_interval=1, retries=1, retry_delay=timedelta(seconds=1)
+        task_id="make", deferrable=True, poll_interval=1, retries=2, retry_delay=timedelta(seconds=1)
     ).expand_kwargs(
         [
             {
