@@ -6,7 +6,6 @@ Prints JSON: bytes, sha256, seconds, and by how many bytes memory rose at its pe
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import time
@@ -15,8 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 if __name__ == "__main__":
-    os.environ.setdefault("_AIRFLOW__AS_LIBRARY", "1")
-
     from airflow_provider_kling.api.auth import ApiKeyAuth
     from airflow_provider_kling.api.catalog import TaskKind
     from airflow_provider_kling.api.client import ClientSettings
