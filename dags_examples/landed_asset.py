@@ -2,8 +2,8 @@
 
 `kling_land_clip` has a video made and lands it below the folder of the parameter `output_path`, in one of its
 own for each run, as `{task_id}.mp4`, with its SHA-256 beside it. That is an event on an asset, and
-`kling_use_clip` is scheduled by that asset: once both are unpaused it starts by itself, and the event tells it
-which file to take.
+`kling_use_clip` is scheduled by that asset: once both are unpaused it starts by itself, and the event tells
+it which file to take.
 
 Try it with a bucket: `{"output_path": "s3://your-bucket/clips"}`, and in `object_storage_conn_id` the Airflow
 connection to it. With several workers, a local folder must be on a drive that they share.

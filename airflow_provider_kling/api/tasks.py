@@ -75,6 +75,14 @@ class GenerationTask:
         """Whether the status is final."""
         return self.status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
 
+    def described(self) -> str:
+        """One line for a log: what it is doing, and since when it has been at it."""
+        age = ""
+        if self.created_at is not None and self.updated_at is not None:
+            seconds = max(0.0, (self.updated_at - self.created_at).total_seconds())
+            age = f", {seconds:.0f} s after it was submitted"
+        return f"Task {self.task_id} is {self.status.value}{age}."
+
     @property
     def expires_at(self) -> datetime | None:
         """When Kling clears the videos."""

@@ -252,7 +252,7 @@ class KlingHook(BaseHook):
 
     def log_status(self, task: GenerationTask) -> None:
         """One line for each status change."""
-        self.log.info("Task %s is %s.", task.task_id, task.status.value)
+        self.log.info("%s", task.described())
 
     def log_trouble(self, error: KlingAPIError) -> None:
         """One line for the first of several looks that fail."""

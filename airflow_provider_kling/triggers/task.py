@@ -102,7 +102,7 @@ class KlingTaskTrigger(BaseTrigger):
                 if isinstance(item, hub.Trouble):
                     self.log.warning("Could not look at the task, going on: %s", item.error)
                     continue
-                self.log.info("Task %s is %s.", item.task_id, item.status.value)
+                self.log.info("%s", item.described())
                 if item.ended:
                     return item
         raise KlingTaskError(f"The wait for task {self.kling_task_id} ended without a result.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -113,3 +114,26 @@ def test_what_is_no_summary_is_refused(other: Any) -> None:
 def test_two_statuses_are_final(status: TaskStatus) -> None:
     ended = GenerationTask("1", TaskKind.TEXT2VIDEO, status).ended
     assert ended == (status.value in ("succeeded", "failed"))
+
+
+def test_a_line_for_the_log_says_how_long_it_took_to_get_there() -> None:
+    made = datetime(2026, 11, 1, tzinfo=timezone.utc)
+    task = GenerationTask("900", TaskKind.TEXT2VIDEO, TaskStatus.PROCESSING)
+    assert task.described() == "Task 900 is processing."
+    aged = replace(task, created_at=made, updated_at=made + timedelta(seconds=83.4))
+    assert aged.described() == "Task 900 is processing, 83 s after it was submitted."
+    # Two clocks at the service need not agree.
+    assert (
+        replace(aged, updated_at=made - timedelta(seconds=1))
+        .described()
+        .endswith("0 s after it was submitted.")
+    )
+
+
+def test_a_summary_of_a_landed_video_reads_back() -> None:
+    task = GenerationTask(
+        "900", TaskKind.TEXT2VIDEO, TaskStatus.SUCCEEDED, videos=(Video("v", "https://x/v"),)
+    )
+    summary = task.summary()
+    summary["videos"][0] |= {"path": "/clips/900.mp4", "bytes": 1, "sha256": "aa"}
+    assert GenerationTask.from_summary(summary) == task
