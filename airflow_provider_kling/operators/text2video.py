@@ -11,8 +11,6 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
-from airflow_provider_kling.triggers.slot import KlingSlotTrigger, times_of_event
-from airflow_provider_kling.triggers.task import KlingTaskTrigger, still_running, task_of_event
 from airflow_provider_kling.version_compat import set_retry_policy
 
 if TYPE_CHECKING:
@@ -217,6 +215,8 @@ class KlingText2VideoOperator(BaseOperator):
 
     def execute_resubmit(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when it is this task's turn to submit: on a new operator, as ``execute_complete``."""
+        from airflow_provider_kling.triggers.slot import times_of_event
+
         with airflow_errors():
             return self._execute(context, *times_of_event(event))
 
@@ -273,6 +273,8 @@ class KlingText2VideoOperator(BaseOperator):
                 time.sleep(min(SLOT_PAUSE, left))
 
     def _defer_for_slot(self, queued_at: float, queue_deadline: float) -> None:
+        from airflow_provider_kling.triggers.slot import KlingSlotTrigger
+
         self.defer(
             trigger=KlingSlotTrigger(
                 kling_conn_id=self.kling_conn_id, since=queued_at, deadline=queue_deadline
@@ -285,6 +287,7 @@ class KlingText2VideoOperator(BaseOperator):
         """Resume when the trigger has fired: on a new operator, so all that is known is in the event."""
         from airflow_provider_kling.api.tasks import GenerationTask
         from airflow_provider_kling.hooks.kling import KlingHook
+        from airflow_provider_kling.triggers.task import task_of_event
 
         with airflow_errors():
             hook = KlingHook(self.kling_conn_id)
@@ -298,6 +301,8 @@ class KlingText2VideoOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Say what goes on: Kling has no cancel call."""
+        from airflow_provider_kling.triggers.task import still_running
+
         if self._submitted is not None and not self._submitted.ended:
             self.log.warning("%s", still_running(self._submitted.task_id, self._submitted.external_task_id))
 
@@ -316,6 +321,8 @@ class KlingText2VideoOperator(BaseOperator):
         return deadline
 
     def _defer(self, task: GenerationTask, deadline: float) -> None:
+        from airflow_provider_kling.triggers.task import KlingTaskTrigger
+
         self.log.info("Waiting for task %s in the triggerer.", task.task_id)
         self.defer(
             trigger=KlingTaskTrigger(

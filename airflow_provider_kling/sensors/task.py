@@ -18,7 +18,6 @@ from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.exceptions import KlingTaskFailedError, KlingTaskTimeoutError
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
 from airflow_provider_kling.operators.text2video import BACKSTOP_SECONDS
-from airflow_provider_kling.triggers.task import KlingTaskTrigger, task_of_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,6 +63,8 @@ class KlingTaskSensor(BaseSensorOperator):
             return super().execute(context)
         if done := self.poke(context):
             return done.xcom_value if isinstance(done, PokeReturnValue) else None
+        from airflow_provider_kling.triggers.task import KlingTaskTrigger
+
         deadline = time.time() + self.timeout
         self.defer(
             trigger=KlingTaskTrigger(
@@ -98,6 +99,7 @@ class KlingTaskSensor(BaseSensorOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when the trigger has fired."""
         from airflow_provider_kling.api.tasks import GenerationTask
+        from airflow_provider_kling.triggers.task import task_of_event
 
         with airflow_errors():
             try:
