@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.local_airflow import STOP_GRACE, LocalAirflow
+from demo.local_airflow import STOP_GRACE
 from demo.local_emulator import LocalEmulator
 from demo.processes import Processes
-from tests.chaos.database import Database, database
+from tests.chaos.database import Database, database, patient_sqlite
 from tests.chaos.report import Report
-from tests.chaos.stage import HASTE, Stage
+from tests.chaos.stage import HASTE, OrderlyAirflow, Stage
 from tests.emulator_fixtures import Served
 
 
@@ -84,7 +84,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
         relay.control("settings", {"dialect": "relay_no_external_id"})
         http = {"conn_type": "http", "host": kling.origin}
         http["extra"] = json.dumps({"Authorization": f"Bearer {kling.api_key}"})
-        airflow = LocalAirflow(
+        airflow = OrderlyAirflow(
             folder / "airflow",
             Path(__file__).with_name("dags"),
             connections={
@@ -93,7 +93,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
                 "kling_forgetful": _undeclared(relay),
                 "kling_http": json.dumps(http),
             },
-            sql_alchemy_conn=postgres.url,
+            sql_alchemy_conn=postgres.url or patient_sqlite(folder / "airflow.db"),
             environment={**HASTE, "CHAOS_FOLDER": str(folder / "marks")},
             parallelism=4,
             processes=processes,

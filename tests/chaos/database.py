@@ -1,11 +1,14 @@
-"""A PostgreSQL database for one run, behind a gate that can be shut."""
+"""A PostgreSQL database for one run, behind a gate that can be shut; where there is none, SQLite."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.chaos.gate import Gate
@@ -57,3 +60,11 @@ def database() -> Iterator[Database]:
                 cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     finally:
         admin.close()
+
+
+def patient_sqlite(path: Path) -> str:
+    """An SQLite file for an Airflow that is busy: by default its components give up on a lock, and end."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        # Stays with the file: readers no longer keep writers out.
+        connection.execute("PRAGMA journal_mode=WAL")
+    return f"sqlite:///{path}?timeout=60"

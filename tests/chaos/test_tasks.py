@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.chaos.database import Database
 from tests.chaos.people import PEOPLE
 from tests.chaos.scenarios import CRASHES
 from tests.chaos.stage import PATIENCE, Stage
@@ -19,9 +20,9 @@ SCENARIOS = {name: {**PEOPLE, **CRASHES}[name] for name in (*FIRST, *PEOPLE, *CR
 
 
 @pytest.fixture(scope="module")
-def played(stage: Stage) -> Iterator[dict[str, Future[None]]]:
+def played(stage: Stage, postgres: Database) -> Iterator[dict[str, Future[None]]]:
     """Scenarios in threads; more at once, and the scheduler falls so far behind that tasks are retried."""
-    with ThreadPoolExecutor(12) as pool:
+    with ThreadPoolExecutor(12 if postgres.url else 5) as pool:
         yield {name: pool.submit(play, stage) for name, play in SCENARIOS.items()}
 
 
