@@ -50,7 +50,7 @@ def main() -> int:
     for module in modules(asked.only):
         print(f"{module.__name__} ...", flush=True)
         rows += module.run(asked.quick)
-    rows.sort(key=lambda row: row.figure)
+    rows.sort(key=lambda row: row.number)
     seconds = time.monotonic() - started
     print(f"\n{table(rows)}\n\n{caption(machine(), seconds)}", flush=True)
     if not (asked.quick or asked.only):

@@ -68,7 +68,7 @@ class Outcome:
     memory: float
     #: Milliseconds for which the loop's watch came late, at most.
     stall: float
-    #: Milliseconds for which the loop was at work at one go, at most; collections of garbage aside.
+    #: Milliseconds for which the loop was at work for triggers at one go, at most.
     busy: float
     bound: int
     missing: int
@@ -283,9 +283,9 @@ def rows(size: Size, runs: list[dict[tuple[str, int], Outcome]]) -> list[Row]:
     found.append(Row(above, cpu.ours - floor, (cpu.peer or 0) - floor, unit="s", bound=0, places=1))
     found.append(row("3. memory above the start", most, "memory", unit="MB"))
     stalls = {f"longest_{side}": [run[side, most].detail for run in runs] for side in SIDES}
-    busy = row("3. longest work of the loop at one go", most, "busy", unit="ms", detail=stalls)
+    busy = row("3. longest stall of the loop by triggers", most, "busy", unit="ms", detail=stalls)
     found.append(Row(**{**busy.__dict__, "target": "none over 50 ms", "met": busy.ours <= 50}))
-    found.append(row("3. longest stall, garbage collection included", most, "stall", unit="ms"))
+    found.append(row("3. longest stall of the loop by anything", most, "stall", unit="ms"))
     return found
 
 

@@ -6,6 +6,7 @@ A further benchmark is a module in this folder with ``run(quick: bool) -> list[R
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -46,6 +47,12 @@ class Row:
     detail: dict[str, Any] = field(default_factory=dict)
     places: int = 0
 
+    @property
+    def number(self) -> float:
+        """By which rows are ordered: what their name begins with; the others come last."""
+        first = self.figure.partition(".")[0]
+        return int(first) if first.isdecimal() else math.inf
+
     def cells(self) -> list[str]:
         """As shown in the table."""
         said = {True: "yes", False: "**no**", None: ""}
@@ -67,8 +74,8 @@ def ratio(ours: float, peer: float | None) -> str:
     """``1/120`` or ``1.35``."""
     if peer is None:
         return ""
-    if not ours or not peer:
-        return "0" if peer else "-"
+    if ours <= 0 or peer <= 0:
+        return "0" if not ours and peer > 0 else "-"
     share = ours / peer
     return f"1/{1 / share:.0f}" if share < 0.2 else f"{share:.2f}"
 

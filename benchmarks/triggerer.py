@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ class _Events(deque[TriggerEventEntry]):
         super().append(entry)
 
 
+class _Timed:
+    """A reader of messages, timed."""
+
+    def __init__(self, reader: Any, runner: MeasuredRunner) -> None:
+        self._reader, self._runner = reader, runner
+
+    def decode(self, frame: Any) -> Any:
+        """From bytes; where the time goes when a message brings a thousand triggers."""
+        return self._runner.read(lambda: self._reader.decode(frame))
+
+    def validate_python(self, message: Any) -> Any:
+        """From what the bytes said."""
+        return self._runner.read(lambda: self._reader.validate_python(message))
+
+
 class MeasuredRunner(TriggerRunner):
     """Airflow's runner, watched from inside: its process does nothing else."""
 
@@ -62,14 +78,15 @@ class MeasuredRunner(TriggerRunner):
         self.events = self._noted = _Events()
         self._began = 0.0
         #: Of each wake-up of the watch: seconds late; seconds that the loop's thread was at work in between,
-        #: collections of garbage aside (the rest it stood still for others: threads of its process, the
-        #: machine); seconds since the start.
+        #: but for ``_not_theirs`` (the rest it stood still: for threads of its process, for the machine);
+        #: seconds since the start.
         self._stalls: list[tuple[float, float, float]] = []
         #: (seconds, seconds since the start) of each full collection of garbage: nobody's callback.
         self._collections: list[tuple[float, float]] = []
         self._collecting_since = self._collecting_busy = 0.0
-        #: Seconds for which the loop's own thread collected.
-        self._collected_here = 0.0
+        #: Seconds that the loop's thread was at work for no trigger: it collected garbage, or read what the
+        #: supervisor had sent.
+        self._not_theirs = 0.0
         self._thread = 0
         self._cpu_before = 0.0
         self._memory_before = 0
@@ -81,6 +98,21 @@ class MeasuredRunner(TriggerRunner):
         self._watch(asyncio.get_running_loop(), time.perf_counter(), time.thread_time())
         await super().arun()  # type: ignore[no-untyped-call]
 
+    async def init_comms(self) -> None:
+        """As it is, but it is known how long reading takes."""
+        await super().init_comms()  # type: ignore[no-untyped-call]
+        decoder: Any = self.comms_decoder
+        decoder.resp_decoder = _Timed(decoder.resp_decoder, self)
+        decoder.body_decoder = _Timed(decoder.body_decoder, self)
+
+    def read(self, reading: Callable[[], Any]) -> Any:
+        """Read something that the supervisor has sent."""
+        busy, before = time.thread_time(), self._not_theirs
+        message = reading()
+        # Garbage that was collected meanwhile has been counted.
+        self._not_theirs += time.thread_time() - busy - (self._not_theirs - before)
+        return message
+
     async def create_triggers(self) -> None:
         """As it is; the first trigger is where measuring begins."""
         if self.to_create and not self._began:
@@ -90,7 +122,7 @@ class MeasuredRunner(TriggerRunner):
 
     def _watch(self, loop: asyncio.AbstractEventLoop, last: float, busy_before: float) -> None:
         # A callback, not a task: its own cost counts as the triggers'.
-        now, busy = time.perf_counter(), time.thread_time() - self._collected_here
+        now, busy = time.perf_counter(), time.thread_time() - self._not_theirs
         if self._began:
             self._stalls.append((now - last - WATCH_SECONDS, busy - busy_before, now - self._began))
         loop.call_later(WATCH_SECONDS, self._watch, loop, now, busy)
@@ -101,7 +133,7 @@ class MeasuredRunner(TriggerRunner):
             self._collecting_since, self._collecting_busy = now, busy
             return
         if threading.get_ident() == self._thread:
-            self._collected_here += busy - self._collecting_busy
+            self._not_theirs += busy - self._collecting_busy
         if info["generation"] == 2 and self._began:
             self._collections.append((now - self._collecting_since, now - self._began))
 

@@ -168,11 +168,14 @@ def run(quick: bool) -> list[Row]:
                 cost = _cost([sys.executable, "-m", "benchmarks.worker_path", name], env)
                 if number:
                     used[name].append(cost)
-    medians = {
-        name: tuple(statistics.median(column) for column in zip(*costs, strict=True))
-        for name, costs in used.items()
-    }
-    both = [medians["submit"][i] + medians["complete"][i] - 2 * medians["empty"][i] for i in range(2)]
+    # Each round by itself, then the median: what else the machine does changes from round to round.
+    both = [
+        statistics.median(
+            submit[i] + complete[i] - 2 * empty[i]
+            for empty, submit, complete in zip(*(used[name] for name in PHASES), strict=True)
+        )
+        for i in range(2)
+    ]
     detail = {"seconds": {name: [list(cost) for cost in costs] for name, costs in used.items()}}
     figure = "6. worker: submit + complete, above two empty tasks:"
     return [

@@ -40,20 +40,25 @@ def id_of(response: Any) -> str:
 def peer() -> None:
     """A pool of as many slots as the account has holds the submissions back; what it lets through is retried.
 
-    ``weight_rule`` has sensors go before submissions, without which they would starve in the pool.
+    ``weight_rule`` has sensors go before submissions, without which they would starve in the pool. Sensors
+    are retried too: Airflow fails one now and then that comes back before its last look has been booked.
     """
 
     @task_group
     def video(body: str) -> None:
-        common: dict[str, Any] = {"http_conn_id": "kling_http", "pool": "kling", "weight_rule": "upstream"}
+        common: dict[str, Any] = {
+            "http_conn_id": "kling_http",
+            "pool": "kling",
+            "weight_rule": "upstream",
+            "retries": 100,
+            "retry_delay": timedelta(seconds=10),
+        }
         submit = HttpOperator(
             task_id="submit",
             method="POST",
             endpoint="v1/videos/text2video",
             data=body,
             response_filter=id_of,
-            retries=100,
-            retry_delay=timedelta(seconds=10),
             **common,
         )
         wait = HttpSensor(
