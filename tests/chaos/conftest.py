@@ -16,6 +16,7 @@ from tests.chaos.database import Database, database, patient_sqlite
 from tests.chaos.report import Report
 from tests.chaos.stage import HASTE, OrderlyAirflow, Stage
 from tests.emulator_fixtures import Served
+from tests.object_storage import s3_client, s3_connection, serving_s3
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +75,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
     """One real Airflow for all rows that need one."""
     folder = tmp_path_factory.mktemp("chaos")
     (folder / "marks").mkdir()
-    with Processes(folder / "logs", STOP_GRACE) as processes:
+    with Processes(folder / "logs", STOP_GRACE) as processes, serving_s3() as s3:
+        s3_client(s3).create_bucket(Bucket="clips")
         # So long that a busy scheduler has noted a deferral before its trigger fires: else Airflow takes the
         # task for lost and tries again. That costs no money, but the retry a row may need.
         kling = LocalEmulator(processes, concurrency=500, seconds_per_video=12)
@@ -92,6 +94,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
                 "kling_relay": _undeclared(kling),
                 "kling_forgetful": _undeclared(relay),
                 "kling_http": json.dumps(http),
+                "storage": s3_connection(s3),
             },
             sql_alchemy_conn=postgres.url or patient_sqlite(folder / "airflow.db"),
             environment={**HASTE, "CHAOS_FOLDER": str(folder / "marks")},
@@ -101,7 +104,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, postgres: Database, report: 
         airflow.start()
         for dag_id in ("waits_deferred", "http_retry"):
             airflow.wait_for_dag(dag_id)
-        played = Stage(airflow, kling, relay, folder / "marks", report)
+        played = Stage(airflow, kling, relay, folder / "marks", s3, report)
         yield played
         played.close()
         airflow.stop()

@@ -123,4 +123,9 @@ ROWS: dict[str, Row] = {
         "relay without external ids, declared `external_task_ids=true`: worker killed before the answer",
         f"{ON_SOCKETS}; **not protected**",
     ),
+    "10.download": Row(
+        "worker killed in the middle of the download, twice; to a disk and to S3",
+        f"{IN_AIRFLOW}, kill -9",
+        brief=True,
+    ),
 }

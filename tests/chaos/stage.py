@@ -57,18 +57,26 @@ class Stage:
     :param airflow: up, with the DAGs of ``tests/chaos/dags``.
     :param kling: the emulator.
     :param relay: another one, that drops external ids.
-    :param folder: where tasks leave their process ids.
+    :param folder: where tasks leave their process ids, and videos.
+    :param s3: address of an object storage.
     :param report: where the counts go.
     """
 
     def __init__(
-        self, airflow: LocalAirflow, kling: LocalEmulator, relay: LocalEmulator, folder: Path, report: Report
+        self,
+        airflow: LocalAirflow,
+        kling: LocalEmulator,
+        relay: LocalEmulator,
+        folder: Path,
+        s3: str,
+        report: Report,
     ) -> None:
         self.airflow = airflow
         self.kling = kling
         self.relay = relay
         self.report = report
-        self._folder = folder
+        self.folder = folder
+        self.s3 = s3
         self._board: dict[tuple[str, str, str, int], TaskInstance] = {}
         self._stopping = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -153,33 +161,45 @@ class Stage:
         except NotReached as error:
             raise NotReached(f"{error}; it said:\n{self.log(run)[-4000:]}") from None
 
-    def plan(
-        self, run_or_dag: str, fault: str, *, emulator: LocalEmulator | None = None, **more: Any
-    ) -> None:
+    def plan(self, dag_id: str, fault: str, *, emulator: LocalEmulator | None = None, **more: Any) -> None:
         """Let this happen once to a create of this DAG's prompt."""
-        rule = {
-            "method": "POST",
-            "path": "create",
-            "contains": f"<{run_or_dag}>",
-            "fault": {"kind": fault, **more},
-        }
-        self._post(emulator or self.kling, "faults", [rule])
+        self._plan(emulator or self.kling, "POST", "create", f"<{dag_id}>", {"kind": fault, **more})
+
+    def plan_slow_downloads(self, kling_task_id: str, times: int) -> None:
+        """Let so many downloads of a video come so slowly that there is time to kill who fetches it."""
+        for _ in range(times):
+            fault = {"kind": "slow", "bytes_per_second": 500}
+            self._plan(self.kling, "GET", "video", kling_task_id, fault)
 
     def until_struck(self, dag_id: str, *, emulator: LocalEmulator | None = None) -> None:
         """Wait until the planned fault has met its create."""
-        origin = (emulator or self.kling).origin
+        wait_for(
+            lambda: not self._planned(emulator or self.kling, f"<{dag_id}>"),
+            f"the create of {dag_id}",
+            PATIENCE,
+        )
 
-        def struck() -> bool:
-            rules = httpx.get(f"{origin}/_emulator/faults", trust_env=False).raise_for_status().json()
-            return not any(rule["contains"] == f"<{dag_id}>" for rule in rules)
+    def until_downloading(self, kling_task_id: str, left: int) -> None:
+        """Wait until of the planned slow downloads only so many are left: one has begun."""
+        wait_for(
+            lambda: self._planned(self.kling, kling_task_id) <= left,
+            f"a download of {kling_task_id}",
+            PATIENCE,
+        )
 
-        wait_for(struck, f"the create of {dag_id}", PATIENCE)
+    @staticmethod
+    def _planned(emulator: LocalEmulator, mark: str) -> int:
+        rules = httpx.get(f"{emulator.origin}/_emulator/faults", trust_env=False).raise_for_status().json()
+        return sum(rule["contains"] == mark for rule in rules)
+
+    def _plan(self, emulator: LocalEmulator, method: str, path: str, mark: str, fault: Any) -> None:
+        self._post(emulator, "faults", [{"method": method, "path": path, "contains": mark, "fault": fault}])
 
     def kill_task(self, run: Run, *, task_id: str = "make", tries: int = 1) -> None:
         """``kill -9`` to the process that runs this try: by the id that it wrote down itself."""
         name = f"{run.dag_id}.{run.run_id}.{task_id}.-1.try{tries}.pid"
-        wait_for((self._folder / name).exists, f"{name} to be written", PATIENCE)
-        os.kill(int((self._folder / name).read_text()), signal.SIGKILL)
+        wait_for((self.folder / name).exists, f"{name} to be written", PATIENCE)
+        os.kill(int((self.folder / name).read_text()), signal.SIGKILL)
 
     def creates(self, dag_id: str, emulator: LocalEmulator | None = None) -> list[dict[str, Any]]:
         """What was bought for a DAG."""

@@ -1,4 +1,4 @@
-"""Rows 1, 4, 7, 8 and 9 in a real Airflow, all at the same time: what takes long is the waiting."""
+"""Rows 1, 4 and 7 to 10 in a real Airflow, all at the same time: what takes long is the waiting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.chaos.database import Database
+from tests.chaos.downloads import DOWNLOADS
 from tests.chaos.people import PEOPLE
 from tests.chaos.scenarios import CRASHES
 from tests.chaos.stage import PATIENCE, Stage
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.chaos
 
 #: Long ones first.
 FIRST = ("a task that fails at Kling twice", "clear while deferred, regenerate", "a mapped task")
-SCENARIOS = {name: {**PEOPLE, **CRASHES}[name] for name in (*FIRST, *PEOPLE, *CRASHES)}
+ALL = {**DOWNLOADS, **PEOPLE, **CRASHES}
+SCENARIOS = {name: ALL[name] for name in (*FIRST, *ALL)}
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,7 @@ from airflow_provider_kling.api.tasks import GenerationTask
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.landing.landing import Landed, Landing
 from tests.emulator_fixtures import Served
-
-REGION = "us-east-1"
+from tests.object_storage import s3_client, s3_connection, serving_s3
 
 
 @dataclass
@@ -43,28 +41,15 @@ def disk(folder: Path) -> Storage:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """An S3 of one's own, behind a real socket."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serving_s3() as url:
+        yield url
 
 
 @pytest.fixture
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Storage:
     """A bucket, and an Airflow connection to it."""
-    import boto3
-
     monkeypatch.setenv("AIRFLOW_CONN_STORAGE", s3_connection(s3_endpoint))
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_endpoint,
-        region_name=REGION,
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing-secret",
-    )
+    client = s3_client(s3_endpoint)
     bucket = "clips"
     client.create_bucket(Bucket=bucket)
     prefix = f"{abs(hash(request.node.nodeid)):x}/"
@@ -84,17 +69,6 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
         client.put_object(Bucket=bucket, Key=prefix + name, Body=data)
 
     return Storage(f"s3://{bucket}/{prefix}", "storage", files, put, uploads)
-
-
-def s3_connection(endpoint: str) -> str:
-    return json.dumps(
-        {
-            "conn_type": "aws",
-            "login": "testing",
-            "password": "testing-secret",
-            "extra": {"endpoint_url": endpoint, "region_name": REGION},
-        }
-    )
 
 
 @pytest.fixture

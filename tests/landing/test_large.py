@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.landing.conftest import Storage, s3_connection
+from tests.landing.conftest import Storage
 from tests.landing.video_host import VideoHost, serving, sha256
+from tests.object_storage import s3_connection
 
 ROOT = Path(__file__).parents[2]
 MB = 2**20

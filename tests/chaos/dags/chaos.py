@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
-from chaos_marks import first_time, note_pid
+from chaos_marks import FOLDER, first_time, note_pid
 
 from airflow_provider_kling import record
 from airflow_provider_kling.links import KlingVideoLink
@@ -49,6 +49,7 @@ class MortalOperator(KlingText2VideoOperator):
             raise
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
+        note_pid(context["ti"])
         self.die(context["ti"], "in_execute_complete")
         return super().execute_complete(context, event)
 
@@ -153,3 +154,14 @@ with dag("mapped"):
 # Row 9
 one("relay_retry", deferrable=True, kling_conn_id="kling_forgetful", dies="after_defer")
 one("relay_lost", deferrable=True, kling_conn_id="kling_forgetful")
+
+# Row 10
+LANDED = f"{FOLDER}/{{{{ dag.dag_id }}}}/{{{{ run_id }}}}/"
+one("download_plain", deferrable=False, output_path=LANDED)
+one("download_deferred", deferrable=True, output_path=LANDED)
+one(
+    "download_s3",
+    deferrable=True,
+    output_path="s3://clips/{{ dag.dag_id }}/{{ run_id }}/",
+    object_storage_conn_id="storage",
+)
