@@ -56,11 +56,12 @@ def check_budget(request: Text2VideoRequest, max_units: Any = None) -> Decimal |
             )
         log.info("Cost: no price is known for %s.", what)
         return None
-    log.info("Cost: some %s units (%s; list price of %s).", units, what, catalog.PRICES_OF)
+    listed = f"list price of {catalog.MODELS[request.model_name or ''].prices_of}"
+    log.info("Cost: some %s units (%s; %s).", units, what, listed)
     if limit is not None and units > limit:
         raise KlingInputError(
-            f"max_units: {what} should cost {units} units (list price of {catalog.PRICES_OF}), and at most "
-            f"{limit} may be spent. Nothing was bought; ask for less or raise max_units."
+            f"max_units: {what} should cost {units} units ({listed}), and at most {limit} "
+            "may be spent. Nothing was bought; ask for less or raise max_units."
         )
     if limit is not None and request.extra_body:
         log.warning("max_units: what extra_body asks for may cost more, its price is not known here.")

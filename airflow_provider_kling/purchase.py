@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_kling import cost
 from airflow_provider_kling import identity as ids
 from airflow_provider_kling import record as records
 from airflow_provider_kling.api import catalog, submission
@@ -52,6 +53,7 @@ class Buyer:
     :param retries: of the operator.
     :param on_clear: ``reuse`` or ``regenerate``.
     :param take: the author's number of another version.
+    :param before_create: called when something has to be bought; raises to forbid that.
     """
 
     context: Mapping[str, Any]
@@ -59,6 +61,7 @@ class Buyer:
     retries: int = 0
     on_clear: str = "reuse"
     take: str | int | None = None
+    before_create: Callable[[], object] = lambda: None
 
     def get(self, request: Text2VideoRequest) -> Purchase:
         """Adopt or buy.
@@ -146,6 +149,7 @@ class Buyer:
                 look_up_first=ti.try_number > 1,
                 generation=generation,
                 announced=announced is not None,
+                before_create=self.before_create,
             )
         except (KlingAPIError, KlingInputError):
             if announced is None:
@@ -180,9 +184,7 @@ class Buyer:
         fingerprint: str,
         found: SubmissionRecord | None,
     ) -> None:
-        units = catalog.estimate_units(
-            request.model_name or "", mode=request.mode, sound=request.sound, duration=request.seconds
-        )
+        units = cost.estimate(request)
         price = "price not known" if units is None else f"{units} units estimated"
         what = f"task {task.task_id} (external id {task.external_task_id or 'not confirmed'}, {price})"
         if not self._epoch:

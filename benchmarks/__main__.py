@@ -18,7 +18,7 @@ import benchmarks
 from benchmarks.report import ROOT, Row, caption, machine, table, write
 
 #: In the order in which they are measured: what is short first.
-FIGURES = ("parsing", "worker_path", "questions", "full_account")
+FIGURES = ("parsing", "worker_path", "landing", "questions", "full_account")
 
 
 def modules(only: list[str]) -> list[ModuleType]:

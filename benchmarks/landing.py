@@ -1,15 +1,12 @@
-"""Landing against plain ``curl``: how fast a video comes to the disk, and what it takes of memory.
+"""Figure 7: landing a video against plain ``curl``: how fast it comes to the disk, what it takes of memory.
 
-``python -m benchmarks.landing [--size 1000000000] [--rounds 3] [--folder .]``: the same bytes from the same
-host (a socket on this machine that sends zeros), to the same disk, by turns. Landing hashes, checks and
-renames; curl only writes. Both end with the file on the disk (``fsync``), or it would be the page cache that
-is measured. Needs ``curl``. The best
-of the rounds says what it can do, the median what else the machine was busy with.
+The same bytes from the same host (a socket of this process that sends zeros), to the same disk, by turns.
+Landing hashes, checks and renames; curl only writes. Both end with the file on the disk (``fsync``), or it
+would be the page cache that is measured.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,9 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.report import ROOT, Row
 from tests.landing.video_host import VideoHost, serving, sha256
 
-ROOT = Path(__file__).parents[1]
+#: Of the video. Large against what any cache holds back, small against a minute.
+BYTES = 1_000_000_000
+ROUNDS = 5
 
 
 def with_curl(url: str, folder: Path) -> float:
@@ -55,32 +55,37 @@ def with_landing(url: str, folder: Path, size: int) -> tuple[float, int]:
     return result["seconds"], result["memory"]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=1_000_000_000, help="bytes of the video")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", default=".", help="on the disk that is to be measured")
-    arguments = parser.parse_args()
-    if shutil.which("curl") is None:
-        raise SystemExit("curl is not installed")
+def run(quick: bool) -> list[Row]:
+    """Figure 7."""
+    size, rounds = (BYTES // 100, 1) if quick else (BYTES, ROUNDS)
+    has_curl = shutil.which("curl") is not None
     curl, landing, memory = [], [], []
-    with (
-        tempfile.TemporaryDirectory(dir=arguments.folder) as name,
-        serving(VideoHost(arguments.size)) as host,
-    ):
-        for _ in range(arguments.rounds):
-            curl.append(arguments.size / 1e6 / with_curl(host.url, Path(name)))
-            seconds, rise = with_landing(host.url, Path(name), arguments.size)
-            landing.append(arguments.size / 1e6 / seconds)
+    # On the disk of this folder: /tmp may be memory.
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT) as name, serving(VideoHost(size)) as host:
+        for _ in range(rounds):
+            if has_curl:
+                curl.append(size / 1e6 / with_curl(host.url, Path(name)))
+            seconds, rise = with_landing(host.url, Path(name), size)
+            landing.append(size / 1e6 / seconds)
             memory.append(rise / 2**20)
-    print(f"a video of {arguments.size / 1e6:,.0f} MB, {arguments.rounds} rounds by turns   best   median")
-    for name, rates in (("curl", curl), ("landing (hash, check and rename included)", landing)):
-        print(f"{name:<44} MB/s {max(rates):8.0f} {statistics.median(rates):8.0f}")
-    best, median = max(landing) / max(curl), statistics.median(landing) / statistics.median(curl)
-    print(f"{'ratio':<49} {best:8.2f} {median:8.2f}")
-    print(f"memory above the start, at most: {max(memory):.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
+    ours, peer = statistics.median(landing), statistics.median(curl) if curl else None
+    return [
+        Row(
+            f"7. landing {size / 1e6:,.0f} MB, hash included (peer: curl)",
+            ours,
+            peer,
+            unit="MB/s",
+            bound=peer,
+            target="at least 0.8 of curl's" if peer else "",
+            met=ours >= 0.8 * peer if peer else None,
+            detail={"runs_ours": landing, "runs_peer": curl},
+        ),
+        Row(
+            "7. landing, memory above the start, at most",
+            max(memory),
+            unit="MB",
+            target="under 100 MB",
+            met=max(memory) < 100,
+            detail={"runs_ours": memory},
+        ),
+    ]

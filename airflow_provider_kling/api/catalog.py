@@ -49,9 +49,10 @@ CAMERA_DURATION = 5
 #: Kling documents neither length nor characters; this is a set that was seen to work.
 EXTERNAL_TASK_ID_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 
-#: When the prices below were the official ones ("Pricing, video"). The v1 and v2-master families are no
-#: longer listed there: theirs are from the list before it, per clip.
+#: When a price was the official one ("Pricing, video"), and for families that are no longer listed there:
+#: theirs are from the list before it, which was per clip.
 PRICES_OF = "2026-09"
+OLDER_PRICES = "before 2026-09"
 
 #: ``pageSize`` of the list call.
 PAGE_SIZE_MAX = 500
@@ -98,8 +99,10 @@ class Model:
     #: Since when the model is gone, and who says so.
     retired: str = ""
     #: Units per second of video by (mode, sound), where sound is "off", "on", or "voice" for sound with a
-    #: voice of one's own; list prices, see ``PRICES_OF``. A model without modes has "".
+    #: voice of one's own. A model without modes has "".
     units_per_second: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    #: When that was the list price.
+    prices_of: str = PRICES_OF
 
 
 def _units(**prices: str) -> dict[tuple[str, str], Decimal]:
@@ -125,6 +128,7 @@ MODELS: Mapping[str, Model] = {
             cfg_scale=True,
             retired="2026-09 (the service answers that it has been discontinued)",
             units_per_second=_units(std="0.2", pro="0.7"),
+            prices_of=OLDER_PRICES,
         ),
         Model(
             "kling-v1-5",
@@ -141,8 +145,9 @@ MODELS: Mapping[str, Model] = {
             cfg_scale=True,
             retired=_THIRD_PARTY_EOL,
             units_per_second=_units(std="0.4", pro="0.7"),
+            prices_of=OLDER_PRICES,
         ),
-        Model("kling-v2-master", (), _FIVE_OR_TEN, units_per_second=_units(any="2")),
+        Model("kling-v2-master", (), _FIVE_OR_TEN, units_per_second=_units(any="2"), prices_of=OLDER_PRICES),
         Model("kling-v2-1", ("std", "pro"), _FIVE_OR_TEN, text2video=False, retired=_THIRD_PARTY_EOL),
         Model(
             "kling-v2-1-master",
@@ -150,6 +155,7 @@ MODELS: Mapping[str, Model] = {
             _FIVE_OR_TEN,
             retired=_THIRD_PARTY_EOL,
             units_per_second=_units(any="2"),
+            prices_of=OLDER_PRICES,
         ),
         Model(
             "kling-v2-5-turbo",

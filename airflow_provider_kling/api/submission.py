@@ -76,6 +76,7 @@ def submit(
     generation: int = 0,
     announced: bool = False,
     slots: int | None = None,
+    before_create: Callable[[], object] = lambda: None,
 ) -> Flow[Submission]:
     """Create a task unless there is one; never a second one that is not failed.
 
@@ -87,6 +88,7 @@ def submit(
     :param generation: where to start; earlier ones are known to have failed.
     :param announced: an earlier attempt is known to have been about to create it.
     :param slots: how many tasks the account works on at once, where its owner says so.
+    :param before_create: called when nothing was found and one is to be bought; raises to forbid that.
     :raises KlingUnknownOutcomeError: see the table above.
     :raises KlingAPIError: refused; nothing was bought.
     """
@@ -106,6 +108,7 @@ def submit(
             if found is not None:
                 generation += 1
                 continue
+        before_create()
         if slots is not None:
             yield from books.check_slots(slots)
         submission = yield from _create(dict(body, external_task_id=name), books, name, generation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
@@ -147,6 +148,7 @@ class KlingHook(BaseHook):
         look_up_first: bool,
         generation: int = 0,
         announced: bool = False,
+        before_create: Callable[[], object] = lambda: None,
     ) -> Submission:
         """Buy a video unless it is there.
 
@@ -167,6 +169,7 @@ class KlingHook(BaseHook):
                 generation=generation,
                 announced=announced,
                 slots=self.read_connection().max_concurrency,
+                before_create=before_create,
             )
         )
 

@@ -68,7 +68,7 @@ class _BrokenOff(Exception):
 
 
 class _Pump:
-    """Hashes, checks and writes in a thread of its own, while the next bytes arrive."""
+    """Checks and hashes as the bytes arrive, and writes them in a thread of its own: it takes as long."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -84,9 +84,15 @@ class _Pump:
         self._check = ContainerCheck()
 
     def put(self, block: list[bytes]) -> None:
-        """Hand on some pieces; waits while the disk is behind. Raises what went wrong with earlier ones."""
+        """Hand on some pieces; waits while the disk is behind.
+
+        :raises NotAVideoError: they are not a video's. Or what went wrong with writing earlier ones.
+        """
         self._raise()
-        self.size += sum(map(len, block))
+        for piece in block:
+            self._check.feed(piece)
+            self._hash.update(piece)
+            self.size += len(piece)
         self._blocks.put(block)
 
     def settle(self) -> None:
@@ -124,8 +130,6 @@ class _Pump:
             try:
                 if self._error is None:
                     for piece in block:
-                        self._check.feed(piece)
-                        self._hash.update(piece)
                         self._writer.write(piece)
             except BaseException as e:
                 self._error = e

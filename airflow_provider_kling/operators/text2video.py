@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -210,14 +211,14 @@ class KlingText2VideoOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt, then wait as asked."""
         now = time.time()
-        with airflow_errors():
-            return self._execute(context, now, now + self.capacity_timeout)
+        with airflow_errors(context["ti"].try_number):
+            return self._execute(context, now, self._within(now, now + self.capacity_timeout))
 
     def execute_resubmit(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when it is this task's turn to submit: on a new operator, as ``execute_complete``."""
         from airflow_provider_kling.triggers.slot import times_of_event
 
-        with airflow_errors():
+        with airflow_errors(context["ti"].try_number):
             return self._execute(context, *times_of_event(event))
 
     def _execute(self, context: Context, queued_at: float, queue_deadline: float) -> dict[str, Any]:
@@ -247,8 +248,10 @@ class KlingText2VideoOperator(BaseOperator):
 
         request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
         self.model_name = request.model_name or hook.read_connection().model_name
-        check_budget(request.model_copy(update={"model_name": self.model_name}), self.max_units)
-        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take)
+        priced = request.model_copy(update={"model_name": self.model_name})
+        # Not before something has to be bought: what is there costs nothing. Once, however often it is tried.
+        affordable = functools.cache(lambda: check_budget(priced, self.max_units))
+        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take, affordable)
         waiting = False
         while True:
             try:
@@ -257,8 +260,9 @@ class KlingText2VideoOperator(BaseOperator):
                 left = queue_deadline - time.time()
                 if left <= 0:
                     raise KlingConcurrencyError(
-                        f"No slot became free within capacity_timeout, {self.capacity_timeout:g} s. Nothing "
-                        f"was bought. A retry waits as long again; raise capacity_timeout or use a pool. {e}",
+                        f"No slot became free within {time.time() - queued_at:.0f} s (capacity_timeout, or "
+                        "execution_timeout). Nothing was bought. A retry waits as long again; raise it, or "
+                        f"use a pool. {e}",
                         code=e.code,
                         http_status=e.http_status,
                         request_id=e.request_id,
@@ -315,10 +319,12 @@ class KlingText2VideoOperator(BaseOperator):
                 "The timeout of %s s has passed since submission; this try waits as long again.", self.timeout
             )
             deadline = now + self.timeout
-        if self.execution_timeout is not None:
-            # Airflow does not enforce it while a task is deferred.
-            deadline = min(deadline, now + self.execution_timeout.total_seconds())
-        return deadline
+        return self._within(now, deadline)
+
+    def _within(self, now: float, deadline: float) -> float:
+        """A deadline within ``execution_timeout``, which Airflow does not enforce while a task is deferred."""
+        limit = self.execution_timeout
+        return deadline if limit is None else min(deadline, now + limit.total_seconds())
 
     def _defer(self, task: GenerationTask, deadline: float) -> None:
         from airflow_provider_kling.triggers.task import KlingTaskTrigger

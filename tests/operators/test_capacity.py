@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from tests.emulator_fixtures import Served
 from tests.fakes import FakeTaskInstance, context_of
-from tests.operators.running import bought, fired, make
+from tests.operators.running import bought, fired, make, posts
 
 pytestmark = pytest.mark.usefixtures("fast")
 
@@ -30,6 +32,28 @@ def test_no_slot_within_capacity_timeout_says_that_nothing_was_bought(kling: Ser
         make(capacity_timeout=0.05).execute(context_of(FakeTaskInstance(map_index=1)))
     assert not isinstance(error.value, AirflowFailException)
     assert bought(kling) == 1
+
+
+def test_the_wait_for_a_slot_keeps_to_execution_timeout_which_airflow_does_not_enforce(kling: Served) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True, execution_timeout=timedelta(minutes=5)).execute(
+            context_of(FakeTaskInstance(map_index=1))
+        )
+    assert deferred.value.trigger.deadline - deferred.value.trigger.since == 300
+
+
+def test_the_cost_is_told_once_however_often_a_slot_is_tried(
+    kling: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    posts_before = posts(kling)
+    with caplog.at_level(logging.INFO), pytest.raises(AirflowException):
+        make(capacity_timeout=0.1).execute(context_of(FakeTaskInstance(map_index=1)))
+    assert posts(kling) - posts_before > 2
+    assert caplog.text.count("Cost: ") == 1
 
 
 def test_a_full_account_is_waited_for_in_the_triggerer_and_uses_no_retry(kling: Served) -> None:

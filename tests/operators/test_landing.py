@@ -105,6 +105,23 @@ def test_a_limit_that_is_kept_buys(kling: Served, ti: FakeTaskInstance) -> None:
     assert make(max_units="1.5").execute(context_of(ti))["units"] == "1.5"
 
 
+def test_a_limit_that_is_lowered_later_does_not_stand_before_what_was_bought(
+    kling: Served, ti: FakeTaskInstance
+) -> None:
+    first = make(max_units=2).execute(context_of(ti))
+    assert make(max_units=1).execute(context_of(ti.again()))["task_id"] == first["task_id"]
+    assert (bought(kling), posts(kling)) == (1, 1)
+
+
+def test_a_later_try_that_can_not_land_does_not_claim_that_nothing_was_ever_bought(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path
+) -> None:
+    make(output_path=str(tmp_path)).execute(context_of(ti))
+    with pytest.raises(AirflowFailException, match="if an earlier one bought a video, it is not lost"):
+        make(output_path="/proc/nowhere").execute(context_of(ti.again()))
+    assert bought(kling) == 1
+
+
 def test_a_retry_after_a_failed_landing_lands_the_same_video(
     kling: Served, ti: FakeTaskInstance, tmp_path: Path
 ) -> None:
