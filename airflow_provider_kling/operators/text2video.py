@@ -322,7 +322,7 @@ class KlingText2VideoOperator(BaseOperator):
         return self._within(now, deadline)
 
     def _within(self, now: float, deadline: float) -> float:
-        """A deadline within ``execution_timeout``, which Airflow does not enforce while a task is deferred."""
+        """Within ``execution_timeout`` too: Airflow does not enforce it while a task is deferred."""
         limit = self.execution_timeout
         return deadline if limit is None else min(deadline, now + limit.total_seconds())
 
