@@ -6,14 +6,17 @@ Airflow 2.11 has datasets instead: the same, under the names of that version.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_kling.api import catalog
 from airflow_provider_kling.api.tasks import GenerationTask
-from airflow_provider_kling.landing.landing import Landed
+from airflow_provider_kling.landing.clip import Landed
 from airflow_provider_kling.landing.place import uri
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,11 @@ def emit(context: Mapping[str, Any], outlets: Iterable[Any] | None, extras: Sequ
     for outlet in outlets or ():
         if isinstance(outlet, AssetAlias):
             for said in extras:
-                events[outlet].add(Asset(uri=uri(said["path"])), extra=said)
+                try:
+                    events[outlet].add(Asset(uri=uri(said["path"])), extra=said)
+                except ValueError as e:
+                    # Too long a name, for one. It would be refused on every retry, and is not worth a video.
+                    log.warning("No event on %s for %s, going on: %s", outlet, said["path"], e)
         elif isinstance(outlet, Asset):
             several = {"videos": list(extras)} if len(extras) > 1 else {}
             events[outlet].extra.update(extras[0] | several)

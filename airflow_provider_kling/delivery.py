@@ -11,6 +11,7 @@ from airflow_provider_kling import assets, cost, lineage
 from airflow_provider_kling.api.errors import check_ended_well
 from airflow_provider_kling.api.tasks import GenerationTask
 from airflow_provider_kling.exceptions import KlingInputError
+from airflow_provider_kling.landing.clip import paid_for
 from airflow_provider_kling.landing.landing import Landing
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Delivery:
         """Land the videos, and say so.
 
         :param task: that has ended.
-        :return: the task's summary; each landed video has ``path``, ``bytes`` and ``sha256`` too.
+        :return: the task's summary; each landed video has ``path``, ``bytes`` and ``sha256`` too, and
+            ``kept`` where another file was kept in its place. Of such a file Airflow is told nothing: it is
+            not what the task made.
         :raises KlingTaskFailedError: it failed at Kling.
         :raises KlingLandingError: a video could not be landed; a retry buys nothing.
         """
@@ -48,15 +51,17 @@ class Delivery:
         summary = task.summary()
         for video, file in zip(summary["videos"], landed, strict=False):
             video.update(file.xcom())
-        if landed:
+        made = [(n, file) for n, file in enumerate(landed) if not file.kept]
+        if made:
             extras = [
                 assets.describe(task, file, n, self.request, with_prompt=self.asset_extra_prompt)
-                for n, file in enumerate(landed)
+                for n, file in made
             ]
             assets.emit(context, self.operator.outlets, extras)
-            lineage.collect(self.operator, [file.path for file in landed])
+            lineage.collect(self.operator, [file.path for _, file in made])
         if self.counted:
-            there = bool(landed) and not any(file.fetched for file in landed)
+            # A kept file is no proof that its video was counted before.
+            there = bool(landed) and not any(file.fetched or file.kept for file in landed)
             cost.count(context, summary, model=self.request.model or "unknown", already_landed=there)
         return summary
 
@@ -79,8 +84,11 @@ def landing_of(operator: KlingText2VideoOperator) -> Landing | None:
     )
 
 
-def delivery_of(operator: KlingText2VideoOperator, hook: KlingHook) -> Delivery:
-    """How it hands a finished task on. Not checked again: the video is bought."""
+def delivery_of(operator: KlingText2VideoOperator, hook: KlingHook, task: GenerationTask) -> Delivery:
+    """How it hands a finished task on. Not checked again: the video is bought.
+
+    :raises KlingLandingError: its arguments, rendered anew, make no sense any more.
+    """
     if not operator.model_name:
         # Only for what is told of the video; a connection that is gone by now must not lose it.
         with contextlib.suppress(Exception):
@@ -91,4 +99,6 @@ def delivery_of(operator: KlingText2VideoOperator, hook: KlingHook) -> Delivery:
         prompt=operator.prompt,
         multi_prompt=operator.multi_prompt,
     )
-    return Delivery(operator, landing_of(operator), request, operator.asset_extra_prompt)
+    with paid_for(task):
+        landing = landing_of(operator)
+    return Delivery(operator, landing, request, operator.asset_extra_prompt)

@@ -31,7 +31,9 @@ def openlineage_facets(summary: Mapping[str, Any] | None) -> Any:
     :param summary: as the operator returned it.
     :return: ``None`` without the OpenLineage provider, or where nothing was landed.
     """
-    landed = [video for video in (summary or {}).get("videos") or [] if video.get("path")]
+    videos = (summary or {}).get("videos") or []
+    # A file that was kept in a video's place is not what the task made.
+    landed = [video for video in videos if video.get("path") and not video.get("kept")]
     if summary is None or not landed:
         return None
     try:

@@ -35,10 +35,15 @@ class KlingVideoLink(BaseOperatorLink):
         videos = task.get("videos") or []
         if not videos:
             return ""
-        path = str(videos[0].get("path") or "")
-        if path.startswith(("http://", "https://")):
+        if path := _web(videos[0].get("path")):
             return path
-        return "" if _passed(task.get("expires_at")) else str(videos[0].get("url") or "")
+        return "" if _passed(task.get("expires_at")) else _web(videos[0].get("url"))
+
+
+def _web(address: Any) -> str:
+    """An address that a browser may follow, else empty: a relay may answer with ``javascript:`` too."""
+    text = str(address or "")
+    return text if text.lower().startswith(("http://", "https://")) else ""
 
 
 def _passed(moment: Any) -> bool:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import Asset, AssetAlias
 from airflow_provider_kling import assets
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus, Video
-from airflow_provider_kling.landing.landing import Landed
+from airflow_provider_kling.landing.clip import Landed
 
 TASK = GenerationTask(
     "900",
@@ -83,6 +83,20 @@ def test_an_alias_gets_an_event_for_each_video_on_an_asset_of_its_own() -> None:
     assert uris == ["s3://clips/%C3%A4%20b/900-1.mp4", "file:///c/900-2.mp4"]
     said = [event["extra"] if isinstance(event, dict) else event.extra for event in events]
     assert [extra["sha256"] for extra in said] == ["aa", "bb"]
+
+
+def test_a_file_that_airflow_takes_for_no_asset_costs_its_event_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Percent-encoded, each ä takes six characters: Airflow's limit is 1500.
+    long = Landed(f"/clips/{'ä' * 120}/{'ä' * 120}/{'ä' * 120}/900.mp4", 10, "aa", fetched=True)
+    alias, asset, events = AssetAlias("clips"), Asset("s3://clips/fox"), outlet_events()
+    extras = [assets.describe(TASK, landed, 0, REQUEST) for landed in (long, LANDED[0])]
+    assets.emit({"outlet_events": events}, [alias, asset], extras)
+    assert f"No event on {alias} for {long.path}, going on" in caplog.text
+    accessor = events[alias]
+    assert len(getattr(accessor, "asset_alias_events", None) or accessor.dataset_alias_events) == 1
+    assert events[asset].extra["path"] == long.path
 
 
 def test_without_outlets_or_without_files_nothing_is_said() -> None:

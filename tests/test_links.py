@@ -34,6 +34,10 @@ class FakeXCom:
         ({"videos": [{"url": "http://a/v"}], "expires_at": "2020-01-01T00:00:00+00:00"}, ""),
         ({"videos": [{"url": "http://a/v"}], "expires_at": "2999-01-01T00:00:00+00:00"}, "http://a/v"),
         ({"videos": [{"url": "http://a/v"}], "expires_at": "nonsense"}, "http://a/v"),
+        ({"videos": [{"url": "HTTPS://a/v"}]}, "HTTPS://a/v"),
+        ({"videos": [{"url": "javascript:alert(1)"}]}, ""),
+        ({"videos": [{"url": "data:text/html,x", "path": "javascript:alert(1)"}]}, ""),
+        ({"videos": [{"url": None}]}, ""),
     ],
 )
 @pytest.mark.parametrize(

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_kling.api import errors, wire
-from airflow_provider_kling.api.flows import Flow, Send, Sleep, read
+from airflow_provider_kling.api.flows import Flow, Outcome, Send, Sleep, read
 from airflow_provider_kling.api.wire import Answer
 from airflow_provider_kling.exceptions import KlingInputError
+
+T = TypeVar("T")
 
 #: Seconds between two calls of one process; the service allows one a second.
 PAUSE = 1.05
@@ -69,14 +71,27 @@ def account_costs(
     }
     if resource_pack_name:
         params["resource_pack_name"] = resource_pack_name
-    if (pause := _reserve(clock())) > 0:
-        yield Sleep(pause)
-    try:
-        packs: list[ResourcePack] = yield from read(Send("GET", "/account/costs", params), _decode)
-    finally:
-        # Counted from the answer: how long the call was on its way is not known.
-        _answered(clock())
-    return packs
+    return (yield from _in_turn(read(Send("GET", "/account/costs", params), _decode), clock))
+
+
+def _in_turn(flow: Flow[T], clock: Callable[[], float]) -> Flow[T]:
+    """Let each call of a flow wait for its turn: a retry counts as much as a first try."""
+    outcome: Outcome = None
+    while True:
+        try:
+            step = flow.send(outcome)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # as in client.py
+        if isinstance(step, Sleep):
+            outcome = yield step
+            continue
+        if (pause := _reserve(clock())) > 0:
+            yield Sleep(pause)
+        try:
+            outcome = yield step
+        finally:
+            # Counted from the answer: how long the call was on its way is not known.
+            _answered(clock())
 
 
 def _reserve(now: float) -> float:

@@ -5,10 +5,12 @@ The host gets no credentials of any kind. Reads only: nothing here can buy anyth
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import queue
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -162,7 +164,8 @@ class Download:
 
     :param url: where it lies now.
     :param refresh: asks for another address; called once at most, when the first one is refused.
-    :param settings: of the connection; of it only proxy, TLS and timeout are used.
+    :param settings: of the connection; of it only proxy, TLS and timeout are used. A CA bundle is trusted
+        besides the usual certificates, not instead of them.
     :param sleep: pauses.
     """
 
@@ -188,8 +191,9 @@ class Download:
                     self._fetch(client, pump)
                     return pump.result()
                 except (DownloadError, NotAVideoError) as e:
-                    if refreshed or not getattr(e, "expired", True):
-                        raise DownloadError(str(e), expired=True) from e
+                    expired = getattr(e, "expired", True)
+                    if refreshed or not expired:
+                        raise DownloadError(str(e), expired=expired) from e
                     log.info("The video's address does not work (%s); asking Kling for a fresh one.", e)
                     refreshed, self.url = True, self.refresh()
                     if isinstance(e, NotAVideoError):
@@ -211,7 +215,7 @@ class Download:
             headers={"User-Agent": f"airflow-provider-kling/{__version__}", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
             proxy=self.settings.proxy,
-            verify=ssl_context(self.settings.verify),
+            verify=_trust(self.settings.verify),
             follow_redirects=True,
         )
         for transport in (client._transport, *client._mounts.values()):
@@ -227,7 +231,7 @@ class Download:
 
     def _fetch(self, client: httpx.Client, pump: _Pump) -> None:
         if not self.url.lower().startswith(("http://", "https://")):
-            raise DownloadError(f"its address is not one of the web: {_shown(self.url)!r}")
+            raise DownloadError(f"its address is not one of the web: {shown(self.url)!r}")
         if pump.size and not self._validator:
             # Nobody could say whether the rest is the rest of the same video.
             self._restart(pump)
@@ -255,9 +259,16 @@ class Download:
     def _accept(self, response: httpx.Response, pump: _Pump) -> None:
         """Read an answer's head: is it what was asked for?"""
         status = response.status_code
+        encoding = response.headers.get("content-encoding", "identity")
+        if status in (200, 206) and encoding.lower() != "identity":
+            raise DownloadError(
+                f"the host sent it compressed (Content-Encoding: {encoding[:50]}), which was not asked for",
+                expired=True,
+            )
         if status == 206 and pump.size:
             found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("content-range", ""))
-            if found and int(found[1]) == pump.size and int(found[2]) == (self._total or int(found[2])):
+            total = self._total or int(found[2] if found else 0)
+            if found and (int(found[1]), int(found[2])) == (pump.size, total) and self._same(response):
                 return
         if status in (206, 416):
             self._restart(pump)
@@ -276,6 +287,12 @@ class Download:
         etag = response.headers.get("etag", "")
         weak = not etag or etag.startswith("W/")
         self._validator = response.headers.get("last-modified", "") if weak else etag
+
+    def _same(self, response: httpx.Response) -> bool:
+        """Whether a part is of what the first one was of, for a host that does not heed ``If-Range``."""
+        name = "etag" if self._validator.startswith('"') else "last-modified"
+        # Without it the host has heeded If-Range, as far as anybody can tell.
+        return bool(response.headers.get(name, self._validator) == self._validator)
 
     @staticmethod
     def _receive(response: httpx.Response, pump: _Pump) -> None:
@@ -303,6 +320,18 @@ def _pumping(writer: Writer) -> Iterator[_Pump]:
         pump.stop()
 
 
-def _shown(url: str) -> str:
+@functools.lru_cache(maxsize=8)
+def _trust(verify: bool | str) -> ssl.SSLContext:
+    """The connection's own CA is of its relay or proxy: the video host may well have a public one."""
+    if not isinstance(verify, str):
+        return ssl_context(verify)
+    # Says what is wrong with the file; and must not be changed, the API is called with it.
+    ssl_context(verify)
+    context = httpx.create_ssl_context()
+    context.load_verify_locations(cafile=verify)
+    return context
+
+
+def shown(url: str) -> str:
     """Without the query, which may be a signature."""
     return url.partition("?")[0][:200]

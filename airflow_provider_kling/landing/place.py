@@ -51,14 +51,23 @@ class Place:
             protocol = LOCAL
         if found:
             authority, slash, path = rest.partition("/")
-            user, at, host = authority.rpartition("@")
-            if at:
-                conn_id, rest = conn_id or user or None, f"{host}{slash}{path}"
+            user, _, host = authority.rpartition("@")
+            conn_id = conn_id or user or None
+            if protocol == LOCAL and host.lower() not in ("", "localhost"):
+                raise KlingInputError(
+                    f"output_path: {host!r} is where a URI names a host, and files are of this one: "
+                    f"{LOCAL}:///{host}/… names a folder, got {text!r}. {_ADVICE}"
+                )
+            rest = f"{'' if protocol == LOCAL else host}{slash}{path}"
         _check_parts(text, rest.removeprefix("/") if protocol == LOCAL else rest)
         folder, stem = rest, ""
         if not rest.endswith("/") and rest.lower().endswith(SUFFIX):
             folder, _, name = rest.rpartition("/")
             stem = name[: -len(SUFFIX)]
+            if stem == "None":
+                raise KlingInputError(
+                    f"output_path: the name is 'None', got {text!r} after rendering. {_ADVICE}"
+                )
             if not stem or (protocol != LOCAL and not folder):
                 raise KlingInputError(f"output_path: no name before {SUFFIX!r}, got {text!r}. {_ADVICE}")
             folder = folder or ("/" if rest.startswith("/") else ".")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -17,10 +19,12 @@ from airflow_provider_kling.landing.place import LOCAL, Place
 from airflow_provider_kling.landing.receipt import MAX_BYTES
 from airflow_provider_kling.landing.writers import (
     PART_BYTES,
+    BlockWriter,
     DiskWriter,
     MovedWriter,
     UploadWriter,
     Writer,
+    protocols,
     temporary_name,
 )
 
@@ -36,7 +40,10 @@ class Store(Protocol):
     """What landing needs of a storage. Paths are those of :meth:`Place.path`."""
 
     def try_writing(self, folder: str) -> None:
-        """Write something into a folder, and leave nothing of it. Makes the folder where one must be made."""
+        """Write something into a folder, look up what is not there, and leave nothing.
+
+        Makes the folder where one must be made.
+        """
 
     def size(self, path: str) -> int | None:
         """Bytes of a file; ``None`` if there is none."""
@@ -49,6 +56,9 @@ class Store(Protocol):
 
     def put(self, path: str, text: str) -> None:
         """Write a small text file."""
+
+    def remove(self, path: str) -> None:
+        """Remove a small file, if it is there."""
 
     def writer(self, path: str) -> Writer:
         """Begin a file."""
@@ -69,11 +79,17 @@ class DiskStore:
                 os.unlink(name)
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file."""
+        """Bytes of a file.
+
+        :raises OSError: a directory has that name, or none can: it is too long.
+        """
         try:
-            return os.path.getsize(path)
+            found = os.stat(path)
         except FileNotFoundError:
             return None
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "a directory has the file's name", path)
+        return found.st_size
 
     def sha256(self, path: str) -> str:
         """Hash of a file."""
@@ -97,6 +113,11 @@ class DiskStore:
         finally:
             writer.abort()
 
+    def remove(self, path: str) -> None:
+        """Remove a small file."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
     def writer(self, path: str) -> Writer:
         """Begin a file. Another worker than the one that tried may be writing: its folder is made too."""
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -115,7 +136,8 @@ class ObjectStore:
     def try_writing(self, folder: str) -> None:
         """Begin an upload and abort it, which needs the bucket and the right to write and makes no object.
 
-        Where uploads can't be aborted: write an object and delete it.
+        Where uploads can't be aborted: write an object and delete it. Then look it up: a key that may write
+        and not read would land nothing, because what was landed is looked at before and after.
         """
         path = self._inside(f"{folder}/kling-write-test-{secrets.token_hex(4)}")
         if UploadWriter.suits(self._fs):
@@ -131,6 +153,7 @@ class ObjectStore:
                 self._fs.makedirs(self._inside(folder), exist_ok=True)
             self._fs.pipe_file(path, b"\0")
             self._fs.rm_file(path)
+        self.size(path)
 
     def size(self, path: str) -> int | None:
         """Bytes of an object."""
@@ -160,13 +183,22 @@ class ObjectStore:
         """Write a small object: one request, whole or not."""
         self._fs.pipe_file(self._inside(path), text.encode())
 
+    def remove(self, path: str) -> None:
+        """Delete a small object."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._inside(path))
+
     def writer(self, path: str) -> Writer:
         """Begin an object."""
-        kind = UploadWriter if UploadWriter.suits(self._fs) else MovedWriter
-        return kind(self._fs, self._inside(path))
+        for kind in (UploadWriter, BlockWriter):
+            if kind.suits(self._fs):
+                return kind(self._fs, self._inside(path))
+        return MovedWriter(self._fs, self._inside(path))
 
     def _inside(self, path: str) -> str:
-        return str(self._fs._strip_protocol(path))
+        protocol, _, rest = path.partition("://")
+        # Airflow has more names for some storages than they have themselves: adl of Azure, say.
+        return str(self._fs._strip_protocol(path if protocol in protocols(self._fs) else rest))
 
 
 def _sha256(file: Any) -> str:
@@ -182,15 +214,16 @@ def open_store(place: Place) -> Store:
     :raises KlingInputError: no such connection, or nothing is installed for this kind of storage.
     :raises KlingOutputError: it can't be reached now.
     """
-    if place.protocol == LOCAL:
-        return DiskStore()
     with storage_errors(place):
         _check_connection(place)
-        return ObjectStore(_file_system(place))
+        return DiskStore() if place.protocol == LOCAL else ObjectStore(_file_system(place))
 
 
 def _check_connection(place: Place) -> None:
-    """Some storages take a missing one for "use what the environment has": another account, perhaps."""
+    """Some storages take a missing one for "use what the environment has": another account, perhaps.
+
+    A disk needs none, but one that is named and missing was meant for something else.
+    """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
     if place.conn_id is None:
@@ -218,6 +251,10 @@ def _file_system(place: Place) -> AbstractFileSystem:
     return fsspec.filesystem(place.protocol)
 
 
+#: Errors that no retry mends: names that no file can have, and file systems that take none.
+_LASTING = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EROFS})
+
+
 @contextmanager
 def storage_errors(place: Place) -> Iterator[None]:
     """Before anything is bought: the storage's own errors as ours, saying so."""
@@ -227,15 +264,16 @@ def storage_errors(place: Place) -> Iterator[None]:
         raise
     except ImportError as e:
         raise KlingInputError(_not_installed(place, e)) from e
-    except (FileNotFoundError, PermissionError, NotADirectoryError, FileExistsError, ValueError) as e:
+    except Exception as e:
         # Airflow's words, and fsspec's.
         if "registered for scheme" in str(e) or "Protocol not known" in str(e):
             raise KlingInputError(_not_installed(place, e)) from e
-        raise KlingInputError(
-            f"output_path: {place} can't be written to: {_words(e)}. Nothing was bought; create the folder "
-            "or bucket, or mend the permissions."
-        ) from e
-    except Exception as e:
+        known = (FileNotFoundError, PermissionError, NotADirectoryError, FileExistsError, ValueError)
+        if isinstance(e, known) or (isinstance(e, OSError) and e.errno in _LASTING):
+            raise KlingInputError(
+                f"output_path: {place} can't be written to: {_words(e)}. Nothing was bought; create the "
+                "folder or bucket, mend the permissions, or choose another name."
+            ) from e
         raise KlingOutputError(
             f"output_path: {place} can't be reached: {_words(e)}. Nothing was bought; a retry may succeed."
         ) from e

@@ -35,7 +35,8 @@ class KlingDownloadOperator(BaseOperator):
         (templated).
     :param kind: what the task makes, where ``task`` is an id (templated).
     :param object_storage_conn_id: connection to the storage (templated).
-    :param overwrite: about another file of the same name: ``error``, ``skip`` (keep it) or ``replace``.
+    :param overwrite: about another file of the same name: ``error``, ``skip`` (keep it) or ``replace``. Where
+        one was kept, the video has ``"kept": True``, and ``bytes`` and ``sha256`` of that file.
     :param watermark: land the watermarked variant instead; it must have been asked for when it was made.
     :param kling_conn_id: the connection to Kling (templated).
     :raises AirflowFailException: retrying can't help: the video was cleared, or a path makes no sense.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
 from airflow_provider_kling.boundary import airflow_errors
 from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_kling.api.tasks import GenerationTask
     from airflow_provider_kling.hooks.kling import KlingHook
+    from airflow_provider_kling.landing.landing import Landing
     from airflow_provider_kling.purchase import Purchase
 
 #: Seconds by which Airflow's own timeout of a deferral is later than the trigger's deadline: Airflow's
@@ -102,12 +103,15 @@ class KlingText2VideoOperator(BaseOperator):
         ``{task_id}.mp4``, or ``{task_id}-1.mp4``, … where there are several; or a path that ends in
         ``.mp4`` (templated). Checked before anything is bought.
     :param object_storage_conn_id: connection to that storage (templated).
-    :param overwrite: about another file of the same name: ``error``, ``skip`` (keep it) or ``replace``. The
-        same video is never fetched twice.
+    :param overwrite: about another file of the same name: ``error``, ``skip`` or ``replace``. The same video
+        is never fetched twice. A file at a path that names it is found before anything is bought: ``error``
+        fails, ``skip`` skips the task. One that is only found later is kept with ``skip``; its video then has
+        ``"kept": True``, and ``bytes`` and ``sha256`` of the file that was kept.
     :param output_watermark: land the watermarked variant instead; needs ``watermark_info``.
     :param asset_extra_prompt: put the prompt into the events on ``outlets``, not only its hash.
     :raises AirflowFailException: retrying can't help: input, credentials, balance, content policy.
     :raises AirflowException: a retry may help.
+    :raises AirflowSkipException: ``overwrite="skip"``, and the file is there. Nothing was bought.
     """
 
     template_fields: Sequence[str] = (
@@ -224,11 +228,16 @@ class KlingText2VideoOperator(BaseOperator):
     def _execute(self, context: Context, queued_at: float, queue_deadline: float) -> dict[str, Any]:
         from airflow_provider_kling.delivery import landing_of
         from airflow_provider_kling.hooks.kling import KlingHook
+        from airflow_provider_kling.landing.landing import NothingToBuyError
 
-        if (landing := landing_of(self)) is not None:
+        landing = landing_of(self)
+        if landing is not None:
             landing.check()
         hook = KlingHook(self.kling_conn_id)
-        purchase = self._get(context, hook, queued_at, queue_deadline)
+        try:
+            purchase = self._get(context, hook, landing, queued_at, queue_deadline)
+        except NothingToBuyError as e:
+            raise AirflowSkipException(str(e)) from e
         task = self._submitted = purchase.task
         context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
         if task.ended or not self.wait_for_completion:
@@ -238,7 +247,14 @@ class KlingText2VideoOperator(BaseOperator):
             self._defer(task, deadline)
         return self._finish(context, hook, self._wait(hook, task, deadline))
 
-    def _get(self, context: Context, hook: KlingHook, queued_at: float, queue_deadline: float) -> Purchase:
+    def _get(
+        self,
+        context: Context,
+        hook: KlingHook,
+        landing: Landing | None,
+        queued_at: float,
+        queue_deadline: float,
+    ) -> Purchase:
         """Adopt or buy; while the account has no free slot, wait for one. That uses no retry."""
         from airflow_provider_kling.api.polling import SLOT_PAUSE
         from airflow_provider_kling.api.requests import Text2VideoRequest
@@ -251,7 +267,14 @@ class KlingText2VideoOperator(BaseOperator):
         priced = request.model_copy(update={"model_name": self.model_name})
         # Not before something has to be bought: what is there costs nothing. Once, however often it is tried.
         affordable = functools.cache(lambda: check_budget(priced, self.max_units))
-        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take, affordable)
+
+        def before_create() -> None:
+            # Each time: another task may have landed its file there while this one waited for a slot.
+            if landing is not None:
+                landing.check_free()
+            affordable()
+
+        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take, before_create)
         waiting = False
         while True:
             try:
@@ -281,7 +304,10 @@ class KlingText2VideoOperator(BaseOperator):
 
         self.defer(
             trigger=KlingSlotTrigger(
-                kling_conn_id=self.kling_conn_id, since=queued_at, deadline=queue_deadline
+                kling_conn_id=self.kling_conn_id,
+                model_name=self.model_name or "",
+                since=queued_at,
+                deadline=queue_deadline,
             ),
             method_name="execute_resubmit",
             timeout=timedelta(seconds=max(0.0, queue_deadline - time.time()) + BACKSTOP_SECONDS),
@@ -338,6 +364,7 @@ class KlingText2VideoOperator(BaseOperator):
                 external_task_id=task.external_task_id,
                 poll_interval=self.poll_interval,
                 deadline=deadline,
+                model_name=self.model_name or "",
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP_SECONDS),
@@ -353,14 +380,16 @@ class KlingText2VideoOperator(BaseOperator):
         """Keep the last state for the link on the task page; fail if Kling did; land the videos."""
         from airflow_provider_kling.api.errors import check_ended_well
         from airflow_provider_kling.delivery import delivery_of
+        from airflow_provider_kling.landing.download import shown
 
         self._submitted = task
         summary = task.summary()
         context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
         if task.ended:
             check_ended_well(task)
-            self.log.info("Task %s succeeded: %s", task.task_id, ", ".join(v.url for v in task.videos))
-            summary = self._result = delivery_of(self, hook).deliver(context, hook, task)
+            addresses = ", ".join(shown(video.url) for video in task.videos)
+            self.log.info("Task %s succeeded: %s", task.task_id, addresses)
+            summary = self._result = delivery_of(self, hook, task).deliver(context, hook, task)
             context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
         return summary
 

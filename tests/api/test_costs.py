@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Generator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from airflow_provider_kling.api import costs
-from airflow_provider_kling.api.flows import Send, Sleep
+from airflow_provider_kling.api.flows import READ_ATTEMPTS, Send, Sleep
 from airflow_provider_kling.api.wire import Answer
-from airflow_provider_kling.exceptions import KlingInputError, KlingRateLimitError, KlingResponseError
+from airflow_provider_kling.exceptions import (
+    KlingInputError,
+    KlingRateLimitError,
+    KlingResponseError,
+    KlingServerError,
+)
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
 START = END - timedelta(days=30)
@@ -95,6 +102,24 @@ def test_calls_of_one_process_are_a_second_apart() -> None:
     assert not isinstance(first[0], Sleep)
     assert second[0] == Sleep(pytest.approx(costs.PAUSE - 0.2))
     assert not isinstance(third[0], Sleep)
+
+
+def test_a_retry_waits_for_its_turn_too() -> None:
+    now, sent = 0.0, []
+    flow = costs.account_costs(START, END, clock=lambda: now)
+    trouble = Answer(500, json.dumps({"code": 5000, "message": "x", "request_id": "r"}))
+    outcome = None
+    with contextlib.suppress(KlingServerError):
+        while True:
+            step = flow.send(outcome)
+            if isinstance(step, Sleep):
+                now, outcome = now + step.seconds, None
+            else:
+                sent.append(now)
+                now, outcome = now + 0.25, trouble
+    assert len(sent) == READ_ATTEMPTS
+    # From one answer to the next call.
+    assert all(later - earlier >= 0.25 + costs.PAUSE - 1e-9 for earlier, later in pairwise(sent))
 
 
 @pytest.mark.parametrize("period", [(END, START), (START, START), (START.replace(tzinfo=None), END)])

@@ -18,3 +18,11 @@ def test_the_packs_say_what_is_left_of_them_and_the_rate_is_kept(kling: Served) 
     # The second call waited its second: the emulator, like the service, refuses a faster one.
     ledger = kling.emulator.ledger()
     assert (ledger["requests"]["GET /account/costs"], ledger["refused_reads"]) == (2, {})
+
+
+def test_a_retry_keeps_the_rate_too(kling: Served, fast: None) -> None:
+    # No pause of the retry's own is longer than a blink here: what keeps them apart is the rate.
+    kling.emulator.faults.add("GET", "account", {"kind": "status", "status": 503})
+    assert KlingHook().account_costs()
+    ledger = kling.emulator.ledger()
+    assert (ledger["requests"]["GET /account/costs"], ledger["refused_reads"]) == (2, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_kling.exceptions import KlingLandingError
+from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.landing import download
 from airflow_provider_kling.landing.landing import Landing
 from airflow_provider_kling.landing.stores import DiskStore
-from airflow_provider_kling.landing.writers import DiskWriter
+from airflow_provider_kling.landing.writers import DiskWriter, temporary_name
 from tests.landing.conftest import Kling, Storage, disk
 
 
@@ -279,9 +281,58 @@ def test_the_key_never_goes_to_the_video_host(
 
 def test_leftovers_of_killed_attempts_go_when_one_succeeds(kling: Kling, tmp_path: Path) -> None:
     task, storage = kling.task(), disk(tmp_path)
-    storage.put(f".{task.task_id}.mp4.0a1b2c3d.part", b"half")
-    storage.put(".other.mp4.0a1b2c3d.part", b"another's")
+    others = temporary_name("other.mp4")
+    storage.put(temporary_name(f"{task.task_id}.mp4"), b"half")
+    storage.put(others, b"another's")
     kling.land(task, str(tmp_path))
-    assert sorted(storage.files()) == sorted(
-        [f"{task.task_id}.mp4", f"{task.task_id}.mp4.sha256", ".other.mp4.0a1b2c3d.part"]
-    )
+    assert set(storage.files()) == {f"{task.task_id}.mp4", f"{task.task_id}.mp4.sha256", others}
+
+
+def test_a_name_that_the_disk_just_takes_is_landed(kling: Kling, tmp_path: Path) -> None:
+    stem = "x" * (os.pathconf(tmp_path, "PC_NAME_MAX") - len(".mp4.sha256"))
+    assert Path(kling.land(kling.task(), f"{tmp_path}/{stem}.mp4").path).stat().st_size
+
+
+def test_a_kept_file_is_told_as_such(kling: Kling, tmp_path: Path) -> None:
+    task, storage = kling.task(), disk(tmp_path)
+    assert "kept" not in kling.land(task, str(tmp_path), overwrite="skip").xcom()
+    storage.put(f"{task.task_id}.mp4", b"mine")
+    assert kling.land(task, str(tmp_path), overwrite="skip").xcom()["kept"] is True
+
+
+@pytest.mark.parametrize(
+    ("output_path", "conn_id", "says"),
+    [
+        ("memory://clips/", "gone", "there is no connection 'gone'."),
+        ("nonsense://clips/", None, "nothing is installed for nonsense:// paths"),
+    ],
+)
+def test_a_storage_that_is_gone_when_the_video_is_there_leaves_the_retries(
+    kling: Kling, output_path: str, conn_id: str | None, says: str
+) -> None:
+    with pytest.raises(KlingLandingError, match=says) as error:
+        Landing.of(output_path, conn_id).land(kling.task(), kling.hook)
+    assert "Nothing was bought" not in str(error.value)
+    assert "Kling keeps it until" in str(error.value)
+    assert "a retry or a clear lands it, nothing is bought again" in str(error.value)
+    assert not error.value.hopeless
+
+
+def test_a_connection_to_kling_that_is_gone_when_the_video_is_there_leaves_the_retries(
+    kling: Kling, tmp_path: Path
+) -> None:
+    with pytest.raises(KlingLandingError, match="nowhere.*Kling keeps it until") as error:
+        Landing.of(str(tmp_path)).land(kling.task(), KlingHook("nowhere"))
+    assert not error.value.hopeless
+
+
+def test_a_key_that_is_refused_when_an_expired_address_is_asked_for_afresh_leaves_the_retries(
+    kling: Kling, tmp_path: Path, connect: Any
+) -> None:
+    task = kling.task()
+    kling.served.emulator.faults.add("GET", "video", "expired", times=None)
+    connect(host=kling.served.url, password="withdrawn")
+    with pytest.raises(KlingLandingError, match="1002: the credentials are not valid. Kling keeps") as error:
+        Landing.of(str(tmp_path)).land(task, KlingHook(), sleep=kling.sleeps.append)
+    assert "will not help" not in str(error.value)
+    assert not error.value.hopeless

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_kling.exceptions import KlingInputError, KlingOutputError
-from airflow_provider_kling.landing.landing import Landing
+from airflow_provider_kling.landing.landing import Landing, NothingToBuyError
 from airflow_provider_kling.landing.place import Place, uri
+from tests.emulator_fixtures import Served
+from tests.fakes import FakeTaskInstance, context_of
 from tests.landing.conftest import Storage
+from tests.operators.running import bought, make, posts
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,8 @@ from tests.landing.conftest import Storage
         ("/data/clips", Place("file", "/data/clips")),
         ("file:///data/clips/", Place("file", "/data/clips")),
         ("local:///data/clips", Place("file", "/data/clips")),
+        ("file://localhost/data/clips", Place("file", "/data/clips")),
+        ("file://conn@/data/fox.mp4", Place("file", "/data", "fox", conn_id="conn")),
         ("/data/fox.mp4", Place("file", "/data", "fox")),
         ("/fox.MP4", Place("file", "/", "fox")),
         ("/data/fox.mp4/", Place("file", "/data/fox.mp4")),
@@ -75,6 +83,11 @@ def test_a_connection_that_is_named_beside_the_path_goes_first() -> None:
         ("/data/a\nb", "control characters"),
         ("/data/.mp4", "no name"),
         ("s3://fox.mp4", "no name"),
+        ("/data/None.mp4", "the name is 'None'"),
+        ("s3://bucket/None.mp4", "the name is 'None'"),
+        ("file://data/clips", "file:///data/… names a folder"),
+        ("file://data", "file:///data/… names a folder"),
+        ("file://localhost", "a part of it is empty"),
     ],
 )
 def test_a_path_that_was_rendered_to_nonsense_is_refused(given: Any, says: str) -> None:
@@ -105,14 +118,74 @@ def test_the_check_leaves_nothing_behind(storage: Storage) -> None:
     assert storage.uploads() == 0
 
 
-def test_a_file_in_the_way_is_told_before_anything_is_bought(storage: Storage) -> None:
+@pytest.mark.parametrize("name", ["fox.mp4", "fox-1.mp4"])
+def test_a_name_that_is_taken_is_told_when_a_video_is_about_to_be_bought(storage: Storage, name: str) -> None:
     path = f"{storage.path.rstrip('/')}/fox.mp4"
-    Landing.of(path, storage.conn_id).check()
-    storage.put("fox.mp4", b"mine")
-    with pytest.raises(KlingInputError, match=r"there is a file at .*fox.mp4 already. Nothing was bought"):
-        Landing.of(path, storage.conn_id).check()
-    Landing.of(path, storage.conn_id, overwrite="skip").check()
-    Landing.of(path, storage.conn_id, overwrite="replace").check()
+
+    def landing(overwrite: str = "error", path: str = path) -> Landing:
+        return Landing.of(path, storage.conn_id, overwrite)
+
+    landing().check_free()
+    storage.put(name, b"mine")
+    with pytest.raises(KlingInputError, match=rf"there is a file at .*{name} already. Nothing was bought"):
+        landing().check_free()
+    with pytest.raises(NothingToBuyError, match="Nothing was bought, the task is skipped"):
+        landing("skip").check_free()
+    landing("replace").check_free()
+    # In a folder no name is known yet; and a retry, which may find its own file, is not stopped earlier.
+    landing(path=storage.path).check_free()
+    landing().check()
+
+
+class BlindFileSystem(MemoryFileSystem):  # type: ignore[misc]
+    """Takes what is written, and lets nobody look: as S3 with ``PutObject`` and nothing else."""
+
+    protocol = "blind"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def info(self, path: str, **_: Any) -> Any:
+        raise PermissionError("Forbidden")
+
+
+@pytest.fixture
+def blind() -> str:
+    fsspec.register_implementation("blind", BlindFileSystem, clobber=True)
+    BlindFileSystem.store.clear()
+    return "blind://clips"
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'blind' filesystem not explicitly implemented")
+def test_a_storage_that_may_be_written_to_and_not_looked_at_is_refused(blind: str) -> None:
+    assert "PermissionError: Forbidden" in refused(blind)
+    assert BlindFileSystem.store == {}
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'blind' filesystem not explicitly implemented")
+def test_nothing_is_bought_for_a_storage_that_may_not_be_looked_at(
+    blind: str, emulator_server: Served, connect: Callable[..., None], ti: FakeTaskInstance
+) -> None:
+    connect(host=emulator_server.url, password="emulator-key")
+    with pytest.raises(AirflowFailException, match="Nothing was bought"):
+        make(output_path=blind).execute(context_of(ti))
+    assert (bought(emulator_server), posts(emulator_server)) == (0, 0)
+
+
+def test_a_name_too_long_for_the_disk_is_refused(tmp_path: Path) -> None:
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+    fits = "x" * (longest - len(".mp4.sha256"))
+    Landing.of(f"{tmp_path}/{fits}.mp4").check()
+    # The video would have room, what lies beside it would not.
+    assert "File name too long" in refused(f"{tmp_path}/{fits}x.mp4")
+    assert "File name too long" in refused(f"{tmp_path}/{'x' * longest}.mp4")
+
+
+@pytest.mark.parametrize("name", ["fox.mp4", "fox.mp4.sha256"])
+@pytest.mark.parametrize("overwrite", ["error", "skip", "replace"])
+def test_a_directory_of_that_name_is_refused(tmp_path: Path, name: str, overwrite: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(KlingInputError, match="IsADirectoryError.*Nothing was bought.*another name"):
+        Landing.of(str(tmp_path / "fox.mp4"), overwrite=overwrite).check()
 
 
 def refused(path: str, conn_id: str | None = None) -> str:
@@ -133,8 +206,9 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     assert "PermissionError" in refused(str(tmp_path))
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
 def test_a_file_system_that_takes_no_files_is_refused() -> None:
-    assert "can't be written to" in refused("/proc/clips") or os.geteuid() != 0
+    assert "can't be written to" in refused("/proc/clips")
 
 
 def test_a_bucket_that_does_not_exist_is_refused(s3: Storage) -> None:
@@ -145,6 +219,10 @@ def test_a_connection_that_does_not_exist_is_refused(s3: Storage) -> None:
     # Amazon's provider would go on with whatever credentials the environment has.
     assert "there is no connection 'nowhere'" in refused(s3.path, "nowhere")
     assert "there is no connection 'nowhere'" in refused("s3://nowhere@clips/a")
+
+
+def test_a_connection_that_does_not_exist_is_refused_for_a_path_of_this_machine_too(tmp_path: Path) -> None:
+    assert "there is no connection 'nowhere'" in refused(str(tmp_path), "nowhere")
 
 
 def test_a_storage_that_does_not_answer_leaves_the_retries(

@@ -67,7 +67,8 @@ def test_a_full_account_is_waited_for_in_the_triggerer_and_uses_no_retry(kling: 
     assert deferred.value.method_name == "execute_resubmit"
     path, arguments = deferred.value.trigger.serialize()
     assert path == "airflow_provider_kling.triggers.slot.KlingSlotTrigger"
-    assert set(arguments) == {"kling_conn_id", "kind", "since", "deadline"}
+    assert set(arguments) == {"kling_conn_id", "kind", "model_name", "since", "deadline"}
+    assert arguments["model_name"] == "kling-v2-6"
     event = json.loads(json.dumps(fired(type(deferred.value.trigger)(**arguments))))
     assert event["freed"] is True
     fresh = make(deferrable=True, wait_for_completion=False)

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, Asset
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    Asset,
+    AssetAlias,
+)
 
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.operators.download import KlingDownloadOperator
@@ -122,8 +127,34 @@ def test_outlets_are_told_what_is_known(kling: Served, ti: FakeTaskInstance, tmp
     result = operator.execute(context_of(ti) | {"outlet_events": events})
     extra = events[asset].extra
     assert (extra["path"], extra["model"]) == (result["videos"][0]["path"], None)
-    if (lineage := operator.get_openlineage_facets_on_complete(None)) is not None:
-        assert lineage.outputs[0].name == extra["path"]
+
+
+def test_openlineage_is_told_the_file(kling: Served, ti: FakeTaskInstance, tmp_path: Path) -> None:
+    pytest.importorskip("airflow.providers.openlineage", reason="without it nobody listens")
+    operator = KlingDownloadOperator(task_id="land", task=summary_of(kling), output_path=str(tmp_path))
+    assert operator.get_openlineage_facets_on_complete(None) is None
+    result = operator.execute(context_of(ti))
+    (output,) = operator.get_openlineage_facets_on_complete(None).outputs
+    assert output.name == result["videos"][0]["path"]
+
+
+def test_a_file_that_was_there_is_kept_and_not_told_as_this_task_s(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "fox.mp4").write_bytes(b"mine")
+    asset, alias, events = Asset("s3://clips/fox"), AssetAlias("clips"), outlet_events()
+    operator = KlingDownloadOperator(
+        task_id="land",
+        task=summary_of(kling),
+        output_path=str(tmp_path / "fox.mp4"),
+        overwrite="skip",
+        outlets=[asset, alias],
+    )
+    (video,) = operator.execute(context_of(ti) | {"outlet_events": events})["videos"]
+    assert (video["kept"], video["bytes"]) == (True, 4)
+    assert (tmp_path / "fox.mp4").read_bytes() == b"mine"
+    assert len(events) == 0
+    assert operator.get_openlineage_facets_on_complete(None) is None
 
 
 def test_nothing_is_ever_bought(kling: Served, ti: FakeTaskInstance, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 from airflow.providers.common.compat.sdk import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     Asset,
+    AssetAlias,
     TaskDeferred,
 )
 
@@ -18,7 +23,7 @@ from airflow_provider_kling.operators.download import KlingDownloadOperator
 from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
 from airflow_provider_kling.version_compat import has_retry_policies
 from tests.emulator_fixtures import Served
-from tests.fakes import FakeTaskInstance, context_of
+from tests.fakes import FakeStateStore, FakeTaskInstance, context_of
 from tests.operators.running import bought, make, posts, resume
 from tests.test_assets import outlet_events
 
@@ -99,6 +104,148 @@ def test_what_can_not_be_landed_or_paid_is_not_bought(
     with pytest.raises(AirflowFailException, match="Nothing was bought"):
         make(**arguments).execute(context_of(ti))
     assert (bought(kling), posts(kling)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"run_id": "tomorrow"},
+        {"task_id": "make_another"},
+        {"map_index": 1},
+        {"dag_id": "another"},
+    ],
+    ids=str,
+)
+def test_a_name_that_another_s_video_has_buys_nothing(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    path = str(tmp_path / "latest.mp4")
+    first = make(output_path=path).execute(context_of(ti))
+    with pytest.raises(
+        AirflowFailException, match="there is a file at .*latest.mp4 already. Nothing was bought"
+    ):
+        make(output_path=path).execute(context_of(FakeTaskInstance(**other)))
+    assert (bought(kling), posts(kling)) == (1, 1)
+    # It stands in nobody's way who finds it: a retry and a clear adopt, and land what is landed.
+    for again in (ti.again(), ti.again(cleared=True)):
+        assert make(output_path=path).execute(context_of(again))["videos"] == first["videos"]
+    assert (bought(kling), video_requests(kling)) == (1, 1)
+
+
+def test_of_mapped_tasks_with_one_name_only_the_first_buys(kling: Served, tmp_path: Path) -> None:
+    path, bills = str(tmp_path / "fox.mp4"), []
+    for index in range(4):
+        with contextlib.suppress(AirflowFailException):
+            make(output_path=path, prompt=f"Fox {index}").execute(
+                context_of(FakeTaskInstance(map_index=index))
+            )
+        bills.append(bought(kling))
+    assert bills == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("changed", "cleared"), [({"take": "2"}, False), ({"on_clear": "regenerate"}, True)])
+def test_another_take_needs_another_name_or_leave_to_replace(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path, changed: dict[str, Any], cleared: bool
+) -> None:
+    path = str(tmp_path / "fox.mp4")
+    first = make(output_path=path, **(changed if cleared else {})).execute(context_of(ti))
+    again = ti.again(cleared=cleared)
+    with pytest.raises(AirflowFailException, match="Nothing was bought; choose another name, or overwrite="):
+        make(output_path=path, **changed).execute(context_of(again))
+    assert bought(kling) == 1
+    second = make(output_path=path, overwrite="replace", **changed).execute(context_of(again))
+    assert second["task_id"] != first["task_id"]
+    assert second["videos"][0]["sha256"] == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    assert bought(kling) == 2
+
+
+def test_with_skip_a_file_that_is_there_skips_the_task_and_buys_nothing(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path
+) -> None:
+    path = tmp_path / "fox.mp4"
+    path.write_bytes(b"mine")
+    with pytest.raises(
+        AirflowSkipException, match="fox.mp4 already.*Nothing was bought, the task is skipped"
+    ):
+        make(output_path=str(path), overwrite="skip").execute(context_of(ti))
+    assert (bought(kling), posts(kling), path.read_bytes()) == (0, 0, b"mine")
+    path.unlink()
+    first = make(output_path=str(path), overwrite="skip").execute(context_of(ti))
+    assert "kept" not in first["videos"][0]
+    # What this task instance landed itself is its result, not a reason to skip.
+    again = make(output_path=str(path), overwrite="skip").execute(context_of(ti.again(cleared=True)))
+    assert again["videos"] == first["videos"]
+    assert bought(kling) == 1
+
+
+def test_a_task_that_is_skipped_leaves_no_word_of_an_order_behind(
+    emulator_server: Served, connect: Any, ti: FakeTaskInstance, tmp_path: Path
+) -> None:
+    # A relay that promises nothing about external ids: there an order is announced before it is sent.
+    connect(host=emulator_server.url, password="emulator-key")
+    path, store = tmp_path / "fox.mp4", FakeStateStore()
+    path.write_bytes(b"mine")
+    with pytest.raises(AirflowSkipException):
+        make(output_path=str(path), overwrite="skip").execute(context_of(ti, store))
+    assert store.values == {}
+
+
+def test_a_file_that_is_only_found_after_the_purchase_is_kept_and_told_as_such(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path
+) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.looks = "looks", 2
+    asset, alias = Asset("s3://clips/fox"), AssetAlias("clips")
+    arguments = {"output_path": str(tmp_path), "overwrite": "skip", "outlets": [asset, alias]}
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True, **arguments).execute(context_of(ti))
+    mine = tmp_path / f"{ti.xcoms['kling_task']['task_id']}.mp4"
+    mine.write_bytes(b"mine")
+    context = context_of(ti) | {"outlet_events": outlet_events()}
+    operator = make(**arguments)
+    (video,) = operator.execute_complete(context, deferred_event(deferred.value))["videos"]
+    assert (video["kept"], video["sha256"]) == (True, hashlib.sha256(b"mine").hexdigest())
+    assert len(context["outlet_events"]) == 0
+    assert operator.get_openlineage_facets_on_complete(None) is None
+    assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"output_path": "/data/../etc"},
+        {"output_path": "memory://clips/", "object_storage_conn_id": "gone"},
+        {"output_path": "nonsense://clips"},
+        {"output_path": "/tmp", "output_watermark": True},
+        {"output_path": "/tmp", "kling_conn_id": "gone"},
+    ],
+    ids=str,
+)
+def test_once_there_is_a_video_no_error_says_that_nothing_was_bought_or_ends_the_retries(
+    kling: Served, ti: FakeTaskInstance, arguments: dict[str, Any]
+) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.looks = "looks", 2
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True).execute(context_of(ti))
+    with pytest.raises(
+        AirflowException, match="Kling keeps it until .* a retry or a clear lands it"
+    ) as error:
+        make(**arguments).execute_complete(context_of(ti), deferred_event(deferred.value))
+    assert not isinstance(error.value, AirflowFailException)
+    assert "Nothing was bought" not in str(error.value)
+
+
+def test_a_signature_in_an_address_is_not_logged(
+    kling: Served, ti: FakeTaskInstance, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: Any
+) -> None:
+    caplog.set_level(logging.INFO)
+    kling.emulator.settings.url_lifetime = 60.0
+    (video,) = make(output_path=str(tmp_path)).execute(context_of(ti))["videos"]
+    address, _, signature = video["url"].partition("?")
+    assert signature
+    # Airflow's own logger prints, on some versions.
+    said = caplog.text + capsys.readouterr().out
+    assert f"succeeded: {address}" in said
+    assert signature not in said
 
 
 def test_a_limit_that_is_kept_buys(kling: Served, ti: FakeTaskInstance) -> None:
