@@ -14,13 +14,14 @@ from urllib.parse import quote
 
 from airflow_provider_kling.api import wire
 from airflow_provider_kling.api.catalog import PAGE_SIZE_MAX, TaskKind
-from airflow_provider_kling.api.polling import WaitPlan, backoff
+from airflow_provider_kling.api.polling import WaitPlan, asks_too_much, backoff
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
 from airflow_provider_kling.api.wire import Answer
 from airflow_provider_kling.exceptions import (
     KlingAPIError,
     KlingConcurrencyError,
     KlingConnectionError,
+    KlingError,
     KlingInputError,
     KlingRateLimitError,
     KlingServerError,
@@ -89,7 +90,7 @@ def read(send: Send, decode: Callable[[Answer], T], attempts: int = READ_ATTEMPT
                 return decode(outcome)
             raise _no_answer(outcome).error()
         except TRANSIENT as e:
-            if attempt == attempts:
+            if attempt == attempts or asks_too_much(e.retry_after):
                 raise
             yield Sleep(backoff(attempt, e.retry_after))
     raise ValueError("attempts must be at least 1")
@@ -172,7 +173,7 @@ def wait(
 
 
 def timed_out(
-    task_id: str, last: TaskStatus | None, trouble: KlingAPIError | None = None
+    task_id: str, last: TaskStatus | None, trouble: KlingError | None = None
 ) -> KlingTaskTimeoutError:
     """The exception of a wait that gave up."""
     why = f" The last look failed: {trouble}" if trouble else ""

@@ -16,8 +16,10 @@ HOPELESS_LOOKS = 3
 JITTER = 0.1
 #: Seconds between attempts of a worker that waits for a free slot of the account.
 SLOT_PAUSE = 15.0
-#: Seconds; the longest pause between two looks that fail.
+#: Seconds; the longest pause between two attempts that fail, where the service does not ask for more.
 MAX_BACKOFF = 60.0
+#: Seconds; the longest pause between two looks that a service is given when it asks (``Retry-After``).
+MAX_ASKED = 600.0
 
 
 def backoff(attempt: int, asked: float | None = None) -> float:
@@ -27,7 +29,12 @@ def backoff(attempt: int, asked: float | None = None) -> float:
     """
     # The exponent is bounded too: a wait of days can count a thousand failures, and 2.0**1024 overflows.
     pause = min(MAX_BACKOFF, 2.0 ** min(attempt - 1, 16))
-    return max(_jittered(pause), min(asked or 0.0, MAX_BACKOFF))
+    return max(_jittered(pause), min(asked or 0.0, MAX_ASKED))
+
+
+def asks_too_much(asked: float | None) -> bool:
+    """Whether a service asks for a longer pause than a worker is held for: better fail, and be retried."""
+    return asked is not None and asked > MAX_BACKOFF
 
 
 def _jittered(seconds: float) -> float:
@@ -46,6 +53,7 @@ class WaitPlan:
     deadline: float
     failures: int = 0
     hopeless: int = 0
+    asked: float | None = None
 
     def next_pause(self, now: float) -> float | None:
         """Seconds until the next look, or ``None`` when the deadline has passed.
@@ -57,7 +65,7 @@ class WaitPlan:
             return None
         pause = _jittered(self.interval)
         if self.failures:
-            pause = max(pause, backoff(self.failures))
+            pause = max(pause, backoff(self.failures, self.asked))
         return min(pause, left)
 
     def looked(self) -> None:
@@ -71,5 +79,6 @@ class WaitPlan:
         unknown id are not, after a few looks.
         """
         self.failures += 1
+        self.asked = getattr(error, "retry_after", None)
         self.hopeless = self.hopeless + 1 if error.hopeless else 0
         return self.hopeless < HOPELESS_LOOKS

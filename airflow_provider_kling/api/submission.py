@@ -27,7 +27,7 @@ from airflow_provider_kling.api import wire
 from airflow_provider_kling.api.catalog import RETENTION_DAYS, TaskKind
 from airflow_provider_kling.api.flows import Flow, NoAnswer, Outcome, Send, Sleep
 from airflow_provider_kling.api.lookup import Books, LookUpUnsupportedError, unknown
-from airflow_provider_kling.api.polling import backoff
+from airflow_provider_kling.api.polling import asks_too_much, backoff
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
 from airflow_provider_kling.api.wire import Answer
 from airflow_provider_kling.exceptions import (
@@ -185,7 +185,8 @@ def _create(body: Mapping[str, Any], books: Books, name: str, generation: int) -
             if attempt < CREATE_ATTEMPTS:
                 log.warning("No task has external id %s: sending the create again with the same id.", name)
         except KlingAPIError as e:
-            if isinstance(e, _AGAIN) and attempt < CREATE_ATTEMPTS:
+            again = isinstance(e, _AGAIN) and not asks_too_much(e.retry_after)
+            if again and attempt < CREATE_ATTEMPTS:
                 log.warning("%s Sending again.", e)
                 yield Sleep(backoff(attempt, e.retry_after))
                 continue

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from airflow_provider_kling.api import errors
@@ -300,5 +301,13 @@ def decimal(value: Any) -> Decimal | None:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    seconds = _float(answer.headers.get("retry-after"))
+    """Seconds, as they are or as a date (RFC 9110), which counts from the answer's own."""
+    asked = answer.headers.get("retry-after")
+    seconds = _float(asked)
+    if seconds is None and asked:
+        try:
+            now = parsedate_to_datetime(answer.headers.get("date", ""))
+            seconds = (parsedate_to_datetime(asked) - now).total_seconds()
+        except (TypeError, ValueError):
+            return None
     return seconds if seconds is not None and seconds >= 0 else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_kling.api import polling
 from airflow_provider_kling.exceptions import KlingTaskError
-from airflow_provider_kling.triggers.task import EVENT_VERSION, load_hub
+from airflow_provider_kling.triggers.task import EVENT_VERSION, load_hubs
 
 
 class KlingSlotTrigger(BaseTrigger):
@@ -16,6 +19,7 @@ class KlingSlotTrigger(BaseTrigger):
 
     :param kling_conn_id: the connection.
     :param kind: what is to be made.
+    :param model_name: with which model; Kling counts slots for each.
     :param since: seconds since the epoch of the first refusal: who waits longest is served first.
     :param deadline: seconds since the epoch at which the wait gives up.
     """
@@ -25,6 +29,7 @@ class KlingSlotTrigger(BaseTrigger):
         *,
         kling_conn_id: str = "kling_default",
         kind: str = "text2video",
+        model_name: str = "",
         since: float = 0.0,
         deadline: float = 0.0,
         **unknown: Any,
@@ -32,6 +37,7 @@ class KlingSlotTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Airflow
         self.kling_conn_id = kling_conn_id
         self.kind = kind
+        self.model_name = model_name
         self.since = since
         self.deadline = deadline
 
@@ -42,6 +48,7 @@ class KlingSlotTrigger(BaseTrigger):
             {
                 "kling_conn_id": self.kling_conn_id,
                 "kind": self.kind,
+                "model_name": self.model_name,
                 "since": self.since,
                 "deadline": self.deadline,
             },
@@ -54,11 +61,14 @@ class KlingSlotTrigger(BaseTrigger):
         """
         event = {"version": EVENT_VERSION, "since": self.since, "deadline": self.deadline}
         try:
-            hub = await load_hub()
-            kind = hub.TaskKind(self.kind)
-            event["freed"] = await hub.slot_freed(self.kling_conn_id, kind, self.since, self.deadline)
+            hubs = await load_hubs()
+            event["freed"] = await hubs.slot_freed(
+                self.kling_conn_id, hubs.TaskKind(self.kind), self.since, self.deadline, self.model_name
+            )
         except Exception as e:
             self.log.warning("The wait for a free slot broke off: %s", e)
+            # Else a worker that is refused again would be sent back and forth as fast as Airflow can.
+            await asyncio.sleep(min(polling.SLOT_PAUSE, max(0.0, self.deadline - time.time())))
         yield TriggerEvent(event)
 
 
@@ -67,7 +77,8 @@ def times_of_event(event: Any) -> tuple[float, float]:
 
     :raises KlingTaskError: the event is not one of this version's.
     """
-    if not isinstance(event, dict) or event.get("version") != EVENT_VERSION or "deadline" not in event:
+    known = isinstance(event, dict) and event.get("version") == EVENT_VERSION
+    if not known or not {"since", "deadline"} <= event.keys():
         raise KlingTaskError(
             f"The trigger's event is not of version {EVENT_VERSION}: {str(event)[:200]}. Was the package "
             "updated on only some machines? Nothing was bought yet; a retry submits."

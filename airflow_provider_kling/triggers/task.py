@@ -35,6 +35,7 @@ class KlingTaskTrigger(BaseTrigger):
     :param external_task_id: for the log and the event.
     :param poll_interval: seconds between looks.
     :param deadline: seconds since the epoch; a restart does not move it.
+    :param model_name: of the video, where it is known.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class KlingTaskTrigger(BaseTrigger):
         external_task_id: str = "",
         poll_interval: float = 10.0,
         deadline: float = 0.0,
+        model_name: str = "",
         **unknown: Any,
     ) -> None:
         # A row written by another version may carry arguments this one does not know.
@@ -56,6 +58,7 @@ class KlingTaskTrigger(BaseTrigger):
         self.external_task_id = external_task_id
         self.poll_interval = poll_interval
         self.deadline = deadline
+        self.model_name = model_name
         self._fired = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -69,6 +72,7 @@ class KlingTaskTrigger(BaseTrigger):
                 "external_task_id": self.external_task_id,
                 "poll_interval": self.poll_interval,
                 "deadline": self.deadline,
+                "model_name": self.model_name,
             },
         )
 
@@ -94,12 +98,13 @@ class KlingTaskTrigger(BaseTrigger):
 
     async def _ended(self) -> Any:
         """The ``GenerationTask`` when it has ended; each new status is a line in this task's log."""
-        hub = await load_hub()
-        plan = hub.WaitPlan(self.poll_interval, self.deadline)
-        news = hub.watch(self.kling_conn_id, self.kling_task_id, hub.TaskKind(self.kind), plan)
+        hubs = await load_hubs()
+        plan = hubs.WaitPlan(self.poll_interval, self.deadline)
+        kind = hubs.TaskKind(self.kind)
+        news = hubs.watch(self.kling_conn_id, self.kling_task_id, kind, plan, self.model_name)
         async with contextlib.aclosing(news):
             async for item in news:
-                if isinstance(item, hub.Trouble):
+                if isinstance(item, hubs.Trouble):
                     self.log.warning("Could not look at the task, going on: %s", item.error)
                     continue
                 self.log.info("%s", item.described())
@@ -113,19 +118,19 @@ class KlingTaskTrigger(BaseTrigger):
             self.log.info("%s", still_running(self.kling_task_id, self.external_task_id))
 
 
-_HUB = "airflow_provider_kling.triggers.hub"
+_HUBS = "airflow_provider_kling.triggers.hubs"
 _loading: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
 
-async def load_hub() -> ModuleType:
-    """The hub, imported in a thread: an HTTP client read in on the loop would stall every trigger.
+async def load_hubs() -> ModuleType:
+    """The hubs, imported in a thread: an HTTP client read in on the loop would stall every trigger.
 
     Once for all triggers that start together: a thousand threads that wait for an import stall it too.
     """
     async with _loading.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        if _HUB not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, _HUB)
-        return sys.modules[_HUB]
+        if _HUBS not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _HUBS)
+        return sys.modules[_HUBS]
 
 
 def still_running(task_id: str, external_task_id: str) -> str:

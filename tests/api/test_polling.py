@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_kling.api.polling import HOPELESS_LOOKS, MAX_BACKOFF, WaitPlan, backoff
-from airflow_provider_kling.exceptions import KlingAuthenticationError, KlingServerError
+from airflow_provider_kling.api.polling import HOPELESS_LOOKS, MAX_ASKED, MAX_BACKOFF, WaitPlan, backoff
+from airflow_provider_kling.exceptions import KlingAuthenticationError, KlingRateLimitError, KlingServerError
 
 TROUBLE = KlingServerError("x")
 HOPELESS = KlingAuthenticationError("x")
 
 
 @given(st.integers(1, 10**9), st.none() | st.floats(0, 1e300))
-def test_a_pause_is_between_nothing_and_a_minute(attempt: int, asked: float | None) -> None:
-    assert 0.9 <= backoff(attempt, asked) <= MAX_BACKOFF
+def test_a_pause_is_bounded_whatever_is_asked_for(attempt: int, asked: float | None) -> None:
+    assert 0.9 <= backoff(attempt) <= MAX_BACKOFF
+    assert 0.9 <= backoff(attempt, asked) <= MAX_ASKED
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (5000, 60)])
@@ -26,7 +27,16 @@ def test_pauses_double_up_to_a_minute(attempt: int, seconds: float) -> None:
 def test_what_the_service_asks_for_counts_where_it_is_longer() -> None:
     assert backoff(1, 30) == 30
     assert backoff(7, 3) > 50
-    assert backoff(1, 1e6) == MAX_BACKOFF
+    assert backoff(1, 300) == 300
+    assert backoff(1, 1e6) == MAX_ASKED
+
+
+def test_a_wait_gives_the_service_the_quiet_it_asks_for() -> None:
+    plan = WaitPlan(1.0, 1e6)
+    plan.failed(KlingRateLimitError("slow down", retry_after=120))
+    assert plan.next_pause(0) == 120
+    plan.looked()
+    assert (plan.next_pause(0) or 0) <= 1
 
 
 def test_pauses_of_many_waits_do_not_fall_in_step() -> None:

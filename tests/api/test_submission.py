@@ -116,6 +116,13 @@ def test_the_pause_is_as_long_as_the_service_asks() -> None:
     assert run.slept == [17.0]
 
 
+def test_a_service_that_asks_for_more_than_a_minute_is_not_pressed_again() -> None:
+    run = attempt([refused(1302, "slow down", 429, retry_after="300")])
+    assert (run.methods, run.slept) == (["POST"], [])
+    assert isinstance(run.error, KlingRateLimitError)
+    assert run.error.retry_after == 300
+
+
 # Unknown fate: look up before anything is sent again
 
 

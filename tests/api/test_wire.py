@@ -331,6 +331,14 @@ def test_a_retry_after_that_is_no_number_of_seconds_is_left_aside(header: str) -
     assert caught.value.retry_after is None
 
 
+def test_a_retry_after_that_is_a_date_counts_from_the_answers_own() -> None:
+    refusal = refused(1302, "slow", 429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+    refusal.headers["date"] = "Wed, 21 Oct 2026 07:27:30 GMT"
+    with pytest.raises(KlingAPIError) as caught:
+        wire.decode_task(refusal, KIND)
+    assert caught.value.retry_after == 30.0
+
+
 @pytest.mark.parametrize("message", [None, "", {"a": 1}, ["x"], 5])
 def test_an_error_without_words_quotes_the_body(message: object) -> None:
     with pytest.raises(KlingServerError, match="request_id r-2") as caught:

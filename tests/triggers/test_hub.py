@@ -13,8 +13,11 @@ import pytest
 
 from airflow_provider_kling.api import polling
 from airflow_provider_kling.api.polling import JITTER
-from airflow_provider_kling.triggers import hub as hubs_module
-from airflow_provider_kling.triggers.hub import TOGETHER, hubs
+from airflow_provider_kling.hooks.kling import KlingHook
+from airflow_provider_kling.triggers import hub as hub_module
+from airflow_provider_kling.triggers import hubs as hubs_module
+from airflow_provider_kling.triggers.hub import TOGETHER
+from airflow_provider_kling.triggers.hubs import hubs
 from airflow_provider_kling.triggers.slot import KlingSlotTrigger
 from airflow_provider_kling.triggers.task import KlingTaskTrigger
 from tests.emulator_fixtures import Served
@@ -88,6 +91,37 @@ def test_a_relay_that_offers_neither_is_asked_one_by_one_and_not_too_often(
     assert singles >= 30
     assert singles / (time.time() - began) <= 40 * 1.1
     assert asked(kling).get(LIST, 0) + asked(kling).get(TASKS, 0) == 2
+
+
+def test_singles_stop_at_the_first_sign_that_the_host_wants_quiet(kling: Served) -> None:
+    kling.emulator.settings.update({"list_route": False, "tasks_route": False})
+    ids = made(kling, 60, seconds=0.2)
+    kling.emulator.faults.add("GET", "query", {"kind": "kling", "code": 1302, "retry_after": 2}, times=None)
+
+    async def run() -> int:
+        waiting = [asyncio.create_task(event_of(trigger(task_id))) for task_id in ids]
+        await asyncio.sleep(1.0)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return asked(kling)[SINGLE]
+
+    # Those under way at once may still be answered; the other fifty are not sent.
+    assert asyncio.run(run()) <= hub_module.SINGLES_AT_ONCE
+
+
+def test_what_a_host_does_not_offer_is_asked_again_after_an_hour(
+    kling: Served, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "OFFERS_SECONDS", 0.3)
+    connect(host=kling.url, password="emulator-key", extra={"max_qps": 1000})
+    ids = made(kling, 30, seconds=1.0)
+    # A proxy speaks for the host: once for the list, once for the ids.
+    kling.emulator.faults.add("GET", "list", {"kind": "html", "status": 404})
+    kling.emulator.faults.add("GET", "tasks", {"kind": "html", "status": 404})
+    assert outcomes([trigger(task_id) for task_id in ids]) == ["ended"] * 30
+    # One of each that was answered by the proxy, and more.
+    assert asked(kling).get(LIST, 0) + asked(kling).get(TASKS, 0) > 2
 
 
 def test_with_access_key_and_secret_key_the_route_that_takes_no_token_is_not_tried(
@@ -182,6 +216,86 @@ def test_the_hosts_trouble_is_waited_out_by_all(kling: Served, fault: dict[str, 
     assert kling.emulator.ledger()["requests_total"] < 60
 
 
+def test_the_whole_hub_is_quiet_for_as_long_as_the_host_asks(
+    kling: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = made(kling, 30, seconds=0.1)
+    kling.emulator.faults.add("GET", "any", {"kind": "kling", "code": 1302, "retry_after": 1}, times=1)
+    began = time.time()
+
+    async def run() -> tuple[int, list[Any]]:
+        waiting = [asyncio.create_task(event_of(trigger(task_id))) for task_id in ids]
+        await asyncio.sleep(0.9)
+        during = kling.emulator.ledger()["requests_total"]
+        return during, await asyncio.gather(*waiting)
+
+    during, events = asyncio.run(run())
+    assert during == 1
+    assert time.time() - began >= 1
+    assert [event["outcome"] for event in events] == ["ended"] * 30
+
+
+def test_a_deadline_is_kept_while_the_host_hangs(kling: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs_module, "LATE_SECONDS", 0.1)
+    ids = made(kling, 5, seconds=3600)
+    kling.emulator.faults.add("GET", "any", {"kind": "hang", "seconds": 5}, times=None)
+    began = time.time()
+    assert outcomes([trigger(each, deadline=time.time() + 0.5) for each in ids]) == ["timeout"] * 5
+    assert time.time() - began < 3
+
+
+def test_an_empty_id_fails_alone_and_at_once(kling: Served) -> None:
+    ids = made(kling, 3)
+    events = asyncio.run(events_of([trigger("  "), *map(trigger, ids)]))
+    assert [event["outcome"] for event in events] == ["error"] + ["ended"] * 3
+    assert "must not be empty" in events[0]["message"]
+
+
+def test_an_answer_counts_for_the_id_that_was_asked_for(kling: Served) -> None:
+    made_task = kling.emulator.add_task(prompt="A fox", external_task_id="mine")
+    kling.emulator.settings.update({"dialect": "relay_no_external_id", "progress": "immediate"})
+    (event,) = asyncio.run(events_of([trigger(f" {made_task.task_id} ")]))
+    assert event["outcome"] == "ended"
+
+
+def test_a_proxy_that_is_none_is_told_to_each_that_waits(kling: Served, connect: Callable[..., None]) -> None:
+    connect(host=kling.url, password="emulator-key", extra={"proxy": "nonsense"})
+    events = asyncio.run(events_of([trigger("1"), trigger("2")]))
+    assert all(event["outcome"] == "error" and "proxy:" in event["message"] for event in events)
+
+
+def test_a_connection_that_can_not_be_read_for_a_while_is_waited_for(
+    kling: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs_module, "UNREADABLE_SECONDS", 0.05)
+    read, failures = KlingHook.aread_connection, [OSError("the database is away")] * 3
+
+    async def aread(hook: KlingHook) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read(hook)
+
+    monkeypatch.setattr(KlingHook, "aread_connection", aread)
+    assert outcomes(map(trigger, made(kling, 3))) == ["ended"] * 3
+    assert failures == []
+
+
+def test_those_that_wait_for_a_slot_try_again_when_the_key_is_changed(
+    kling: Served, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_kling.triggers.slots.LOOK_SECONDS", 0.02)
+    made(kling, 1, seconds=3600)
+
+    async def run() -> Any:
+        waiting = asyncio.create_task(event_of(KlingSlotTrigger(since=1.0, deadline=time.time() + 20)))
+        await asyncio.sleep(0.3)
+        kling.emulator.settings.api_key = "another-key"
+        connect(host=kling.url, password="another-key")
+        return await waiting
+
+    assert asyncio.run(run())["freed"] is True
+
+
 def test_a_key_that_is_changed_while_waiting_is_taken_up(kling: Served, connect: Callable[..., None]) -> None:
     ids = made(kling, 3, seconds=1.0)
 
@@ -225,7 +339,7 @@ def test_a_bug_in_the_hub_does_not_leave_triggers_waiting_for_nobody(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(hubs_module, "look", broken)
+    monkeypatch.setattr(hub_module, "look", broken)
     (event,) = asyncio.run(events_of([trigger(made(kling, 1)[0])]))
     assert (event["outcome"], "a bug" in event["message"]) == ("error", True)
 
@@ -280,6 +394,13 @@ def test_the_wait_for_a_slot_ends_at_its_deadline(kling: Served) -> None:
     assert event == {"version": 1, "since": 1.0, "deadline": event["deadline"], "freed": False}
 
 
-def test_a_wait_for_a_slot_that_breaks_off_lets_the_worker_say_what_is_wrong(kling: Served) -> None:
-    (event,) = asyncio.run(events_of([KlingSlotTrigger(kling_conn_id="gone", since=1.0, deadline=2.0)]))
+def test_a_wait_for_a_slot_that_breaks_off_lets_the_worker_say_what_is_wrong_but_not_at_once(
+    kling: Served, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "SLOT_PAUSE", 0.3)
+    connect("kling_keyless", host=kling.url)
+    began = time.time()
+    waiting = KlingSlotTrigger(kling_conn_id="kling_keyless", since=1.0, deadline=began + 60)
+    (event,) = asyncio.run(events_of([waiting]))
     assert "freed" not in event
+    assert time.time() - began >= 0.3

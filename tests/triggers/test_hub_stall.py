@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_kling.triggers.task import KlingTaskTrigger, load_hub
+from airflow_provider_kling.triggers.task import KlingTaskTrigger, load_hubs
 from demo.local_emulator import LocalEmulator
 from demo.processes import Processes
 
@@ -107,7 +107,7 @@ def test_a_thousand_triggers_never_hold_the_loop_up_for_50_ms(
 
     async def run() -> list[Any]:
         # Once in the life of a triggerer, in a thread, beside which the loop goes on by turns.
-        await load_hub()
+        await load_hubs()
         await asyncio.sleep(0)
         watch.breaches.clear()
         waiting = []

@@ -68,6 +68,7 @@ def test_it_is_rebuilt_from_plain_json_without_a_key(kling: Served) -> None:
         "external_task_id",
         "poll_interval",
         "deadline",
+        "model_name",
     }
     assert KlingTaskTrigger(**json.loads(text)).serialize() == (path, arguments)
 
