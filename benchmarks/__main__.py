@@ -48,7 +48,7 @@ def main() -> int:
     started = time.monotonic()
     rows: list[Row] = []
     for module in modules(asked.only):
-        print(f"{module.__name__} ...", flush=True)
+        print(f"{module.__name__} ... ({time.monotonic() - started:.0f} s)", flush=True)
         rows += module.run(asked.quick)
     rows.sort(key=lambda row: row.number)
     seconds = time.monotonic() - started

@@ -40,7 +40,7 @@ class Load:
     interval: float = 5.0
     parallelism: int = 8
     patience: float = 600.0
-    peer_patience: float = 180.0
+    peer_patience: float = 120.0
 
     @property
     def bound(self) -> float:
