@@ -4,6 +4,7 @@
 
     KlingError
     ├── KlingInputError               nothing bought  our own validation, before any request
+    │   ├── KlingNoConnectionError    retry           Airflow finds no such connection now
     │   └── KlingOutputError          retry           output_path can't be reached now
     ├── KlingAPIError                 nothing bought  the service refused, or was never reached
     │   ├── KlingConnectionError      retry
@@ -43,6 +44,15 @@ class KlingInputError(KlingError, ValueError):
     """A request that Kling would refuse, refused here. Nothing was bought, a retry can't help."""
 
     hopeless = True
+
+
+class KlingNoConnectionError(KlingInputError):
+    """Airflow has no connection of that id: mistyped, deleted, or its secrets backend is away.
+
+    Nothing was bought, a retry may help: from here the three look the same.
+    """
+
+    hopeless = False
 
 
 class KlingOutputError(KlingInputError):

@@ -32,7 +32,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "external_task_ids": {
         "label": "Keeps external ids",
-        "schema": {"type": ["string", "null"]},
+        "schema": {"type": ["boolean", "null"]},
         "description": "true: this relay looks external_task_id up and refuses duplicates, as Kling does.",
     },
     "max_qps": {
@@ -78,7 +78,10 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-kling",
         "name": "Kling",
-        "description": f"`Kling <{_DOCS}>`__ video generation: a templated prompt becomes a video.",
+        # The link stands last: Airflow's page of providers glues what follows to the address.
+        "description": (
+            f"Kling video generation: a templated prompt becomes a video. `Kling API <{_DOCS}>`__"
+        ),
         "versions": [__version__],
         "integrations": [
             {"integration-name": "Kling", "external-doc-url": _DOCS, "tags": ["service", "ai"]},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_kling import cost
 from airflow_provider_kling import identity as ids
@@ -24,6 +25,10 @@ from airflow_provider_kling.exceptions import (
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.identity import Identity
 from airflow_provider_kling.record import SubmissionRecord
+
+if TYPE_CHECKING:
+    from airflow_provider_kling.landing.landing import Landing
+    from airflow_provider_kling.operators.text2video import KlingText2VideoOperator
 
 log = logging.getLogger(__name__)
 
@@ -222,3 +227,27 @@ class Buyer:
             origin,
             " For a new video set another take, or on_clear='regenerate'." if self._clears or first else "",
         )
+
+
+def buying_of(
+    operator: KlingText2VideoOperator, context: Mapping[str, Any], hook: KlingHook, landing: Landing | None
+) -> Callable[[], Purchase]:
+    """What its rendered arguments ask for, to be adopted or bought; may be tried again when there is a slot.
+
+    :param landing: where the video is to go, if anywhere.
+    :raises KlingInputError: they make no sense.
+    """
+    request = Text2VideoRequest(**{name: getattr(operator, name) for name in Text2VideoRequest.model_fields})
+    operator.model_name = request.model_name or hook.read_connection().model_name
+    priced = request.model_copy(update={"model_name": operator.model_name})
+    # Not before something has to be bought: what is there costs nothing. Once, however often it is tried.
+    affordable = functools.cache(lambda: cost.check_budget(priced, operator.max_units))
+
+    def before_create() -> None:
+        # Each time: another task may have landed its file there while this one waited for a slot.
+        if landing is not None:
+            landing.check_free()
+        affordable()
+
+    buyer = Buyer(context, hook, operator.retries or 0, operator.on_clear, operator.take, before_create)
+    return lambda: buyer.get(request)

@@ -1,7 +1,8 @@
 """### A table of prompts, one video each
 
-`table` reads the rows, `make_video` is mapped over them (each row has its own box in the grid, its own
-retries and its own result), `report` collects what came out. All of them wait deferred at the same time.
+`table` reads the rows, `make_video` is mapped over them (one box in the grid, with a task instance in it for
+each row, which has its own retries and its own result), `report` collects what came out. All of them wait
+deferred at the same time.
 
 Run it with other rows: `{"prompts": [{"prompt": "A fox in the snow", "aspect_ratio": "1:1"}]}`.
 """
@@ -32,7 +33,7 @@ def table(params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
 
 @task
 def report(clips: list[dict[str, Any]]) -> dict[str, str]:
-    """Prompt by prompt is in the grid; here is the sum of it: task id -> address of the video."""
+    """Prompt by prompt is in the task instances; here is the sum of it: task id -> address of the video."""
     return {clip["task_id"]: clip["videos"][0]["url"] for clip in clips}
 
 
@@ -50,7 +51,7 @@ with DAG(
         deferrable=True,
         retries=2,
         retry_delay=timedelta(seconds=30),
-        # In the grid each row is called by its prompt, not by its number.
+        # In the list of task instances each row is called by its prompt, not by its number.
         map_index_template="{{ task.prompt }}",
     ).expand_kwargs(table())
     report(make_video.output)

@@ -126,7 +126,11 @@ def run(asked: argparse.Namespace, place: Path, processes: Processes) -> tuple[L
     say("Airflow:  starting api-server, scheduler, dag-processor and triggerer …")
     airflow.start()
     # Not an environment variable: as a user makes it, and to be seen on the page of connections.
-    airflow.add_connection("kling_default", "kling", host=emulator.base_url, password=emulator.api_key)
+    # Port 0 is what the form's "Test" sends where there is none; Airflow tests what it has stored only if the
+    # two are the same.
+    airflow.add_connection(
+        "kling_default", "kling", host=emulator.base_url, port=0, password=emulator.api_key
+    )
     version = airflow.call("GET", "/version")["version"]
     say(f"Airflow:  {version} on {airflow.url}, ready after {time.monotonic() - started:.0f} s")
     done = play(airflow, emulator, ROOT / "demo_output", say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -25,6 +26,11 @@ ROOT = Path(__file__).parents[1]
 def test_the_provider_info_passes_airflows_own_schema() -> None:
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_link_in_the_description_is_the_last_thing_in_it() -> None:
+    # Airflow's page of providers takes all that follows for a part of the address.
+    assert re.fullmatch(r"Kling [^`<]+ `Kling API <https://\S+>`__", get_provider_info()["description"])
 
 
 def test_the_entry_point_names_the_distribution() -> None:
@@ -77,6 +83,7 @@ def test_the_form_of_the_api_server_has_our_fields() -> None:
         "proxy",
         "verify",
     }
+    assert kling.extra_fields["external_task_ids"]["schema"]["type"] == ["boolean", "null"]
 
 
 def test_older_airflows_get_the_same_form_from_the_class() -> None:

@@ -166,7 +166,8 @@ def unknown(name: str, why: str, *, hopeless: bool = False) -> KlingUnknownOutco
         else "A retry looks it up before anything is bought."
     )
     error = KlingUnknownOutcomeError(
-        f"It is not known whether the video with external id {name} was bought. {why}. "
+        # What others said ends in a full stop already.
+        f"It is not known whether the video with external id {name} was bought. {why.removesuffix('.')}. "
         f"Nothing was sent again. {advice}",
         external_task_id=name,
     )

@@ -7,6 +7,7 @@ Source: Kling API reference, "Text to Video" (legacy path ``/v1/videos/text2vide
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -40,6 +41,20 @@ def _empty_is_none(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+#: In our words what pydantic would say with a pattern or a name of its own: by field, and by kind of mistake.
+_MUST_OF_FIELD = {
+    "duration": "must be a whole number of seconds",
+    "callback_url": "must be an http(s) address",
+    "external_task_id": "must be letters, digits, - and _, at most 64",
+}
+_MUST = {
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "dict_type": "must be a dict",
+    "model_type": "must be a dict",
+    "list_type": "must be a list",
+}
+
 Duration = Annotated[str, BeforeValidator(_as_duration), Field(pattern=r"^[1-9][0-9]{0,2}$")]
 Axis = Annotated[float, Field(ge=-catalog.CAMERA_LIMIT, le=catalog.CAMERA_LIMIT)]
 Word = Annotated[str | None, BeforeValidator(_empty_is_none)]
@@ -68,16 +83,15 @@ def _complaint(error: Any) -> str:
         return f"{where}{'.' if re.match('[a-z_.0-9]+: ', said) else ': '}{said}"
     if not where:
         return str(error["msg"]).removeprefix("Value error, ")
-    got = repr(error["input"])
-    if error["type"] == "string_too_long":
+    kind, got, hint = error["type"], repr(error["input"]), ""
+    said = _MUST.get(kind) or str(error["msg"]).removeprefix("Value error, ")
+    if kind in ("string_type", "string_pattern_mismatch"):
+        said = _MUST_OF_FIELD.get(where.rpartition(".")[2], said)
+    if kind == "string_too_long":
         got = f"{len(error['input'])}"
-    hint = ""
-    if error["type"] in ("list_type", "dict_type", "model_type") and isinstance(error["input"], str):
+    elif kind in ("list_type", "dict_type", "model_type") and isinstance(error["input"], str):
         hint = " (a template renders to text unless the DAG sets render_template_as_native_obj=True)"
-    return (
-        f"{where}: {str(error['msg']).removeprefix('Value error, ')}, "
-        f"got {got if len(got) <= 80 else got[:77] + '...'}{hint}"
-    )
+    return f"{where}: {said}, got {got if len(got) <= 80 else got[:77] + '...'}{hint}"
 
 
 class CameraConfig(_Input):
@@ -248,7 +262,8 @@ def check_capabilities(request: Text2VideoRequest, limits: HostLimits) -> list[s
         known = ", ".join(catalog.MODELS)
         return [
             *warnings,
-            f"model_name {name!r} is not one this version knows ({known}); sending it unchecked",
+            f"model_name {name!r} is not one this version knows ({known}); sending it unchecked"
+            f"{_did_you_mean(name)}",
         ]
     if not model.text2video:
         complaint = f"Kling's documentation has {name!r} for image2video only"
@@ -260,6 +275,14 @@ def check_capabilities(request: Text2VideoRequest, limits: HostLimits) -> list[s
     if refused := _refusals(request, model):
         raise KlingInputError(f"{'; '.join(refused)}. {_ADVICE}")
     return warnings
+
+
+def _did_you_mean(name: str) -> str:
+    """The known model of which this may be a misspelling: with other digits it is another version."""
+    digits = re.sub(r"\D", "", name)
+    alike = [known for known in catalog.MODELS if re.sub(r"\D", "", known) == digits]
+    close = difflib.get_close_matches(name.lower(), alike, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _check_lengths(request: Text2VideoRequest, limits: HostLimits) -> list[str]:
@@ -283,7 +306,7 @@ def _check_lengths(request: Text2VideoRequest, limits: HostLimits) -> list[str]:
 
 
 def _refusals(request: Text2VideoRequest, model: catalog.Model) -> list[str]:
-    """One complaint for each field that the model does not take."""
+    """One complaint for each field that the model does not take; "" is allowed: nothing at all."""
     mode = request.mode or "std"
     camera_fits = (model.camera_control, mode, request.seconds) == (
         True,
@@ -294,7 +317,7 @@ def _refusals(request: Text2VideoRequest, model: catalog.Model) -> list[str]:
     checks: Mapping[str, tuple[bool, str]] = {
         "mode": (
             request.mode is None or request.mode in model.modes,
-            ", ".join(model.modes) or "no mode parameter",
+            ", ".join(model.modes),
         ),
         "duration": (request.seconds in model.durations, _seconds(model.durations)),
         "aspect_ratio": (
@@ -305,15 +328,17 @@ def _refusals(request: Text2VideoRequest, model: catalog.Model) -> list[str]:
             request.sound != "on" or mode in model.sound_modes,
             f"'on' with mode {', '.join(model.sound_modes)}" if model.sound_modes else "off",
         ),
-        "cfg_scale": (request.cfg_scale is None or model.cfg_scale, "no cfg_scale"),
+        "cfg_scale": (request.cfg_scale is None or model.cfg_scale, ""),
         "camera_control": (
             request.camera_control is None or camera_fits,
             f"only {cameras} with mode {catalog.CAMERA_MODE} and duration {catalog.CAMERA_DURATION}",
         ),
-        "multi_shot": (not request.multi_shot or model.multi_shot, "no multi_shot"),
+        "multi_shot": (not request.multi_shot or model.multi_shot, ""),
     }
     return [
         f"{field}: {_shown(getattr(request, field))} is not accepted by {model.name} (allowed: {allowed})"
+        if allowed
+        else f"{field}: {model.name} takes no {field}; leave it out"
         for field, (fits, allowed) in checks.items()
         if not fits
     ]

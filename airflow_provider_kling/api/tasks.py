@@ -76,12 +76,15 @@ class GenerationTask:
         return self.status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
 
     def described(self) -> str:
-        """One line for a log: what it is doing, and since when it has been at it."""
+        """One line for a log: where it is, and how long after the order it got there."""
         age = ""
         if self.created_at is not None and self.updated_at is not None:
+            # The service's clocks need not agree.
             seconds = max(0.0, (self.updated_at - self.created_at).total_seconds())
-            age = f", {seconds:.0f} s after it was submitted"
-        return f"Task {self.task_id} is {self.status.value}{age}."
+            age = f" after {seconds:.0f} s" if self.ended else f", {seconds:.0f} s after it was ordered"
+        if self.status is TaskStatus.SUBMITTED:
+            age = ""
+        return f"Kling task {self.task_id}: {self.status.value}{age}."
 
     @property
     def expires_at(self) -> datetime | None:

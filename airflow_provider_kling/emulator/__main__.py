@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import json
+import math
 import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_provider_kling.emulator.app import Emulator
@@ -19,16 +21,15 @@ from airflow_provider_kling.emulator.settings import DEMO_API_KEY, Settings
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_kling.emulator",
-        description="The Kling text-to-video API on this machine: no key, no money. For tests and demos.",
+        description="The Kling text-to-video API on this machine: no money, and no key but the one that it "
+        "prints, which goes into the Airflow connection's password. For tests and demos.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8910, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--api-key", help=f"key to accept (default, if no key is given: {DEMO_API_KEY})")
     parser.add_argument("--access-key", help="with --secret-key: accept JWTs of this AccessKey")
     parser.add_argument("--secret-key", help="with --access-key: what those JWTs are signed with")
-    parser.add_argument(
-        "--concurrency", type=_positive, default=5, help="tasks at once (default: %(default)s)"
-    )
+    parser.add_argument("--concurrency", type=_tasks, default=5, help="tasks at once (default: %(default)s)")
     parser.add_argument(
         "--seconds-per-video",
         type=_seconds,
@@ -41,25 +42,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _number(text: str, to: Callable[[str], float], least: float, most: float, what: str) -> float:
+    try:
+        value = to(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    return value
+
+
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise argparse.ArgumentTypeError(f"{value} is no port")
-    return value
+    return int(_number(text, int, 0, 65535, "a port: a whole number from 0 to 65535"))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+def _tasks(text: str) -> int:
+    return int(_number(text, int, 1, math.inf, "a whole number from 1"))
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 86400:
-        raise argparse.ArgumentTypeError("must be between 0 and 86400")
-    return value
+    return _number(text, float, 0, 86400, "a number of seconds from 0 to 86400")
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 def connection_lines(settings: Settings, url: str) -> list[str]:
@@ -73,7 +79,7 @@ def connection_lines(settings: Settings, url: str) -> list[str]:
         choices.append({**common, "password": settings.api_key})
     if settings.access_key is not None:
         choices.append({**common, "login": settings.access_key, "password": settings.secret_key or ""})
-    return [f"AIRFLOW_CONN_KLING_DEFAULT={shlex.quote(json.dumps(choice))}" for choice in choices]
+    return [f"export AIRFLOW_CONN_KLING_DEFAULT={shlex.quote(json.dumps(choice))}" for choice in choices]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,6 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         origin = server.url.removesuffix(settings.prefix)
         print(f"Kling emulator on {server.url} (Ctrl-C stops it). No real key, no money.", flush=True)
+        if not _is_loopback(str(server.server_address[0])):
+            print(
+                f"Warning: {given.host or 'every address'} is not loopback: anybody on the network reaches "
+                "this emulator, its controls and its ledger.",
+                file=sys.stderr,
+                flush=True,
+            )
         print(f"What was bought: {origin}/_emulator/ledger", flush=True)
         for line in connection_lines(settings, server.url):
             print(line, flush=True)

@@ -72,7 +72,8 @@ class KlingConnection:
                 negative_prompt_max_chars=_number(extra, "negative_prompt_max_chars", int),
             ),
             model_name=str(extra.get("model_name") or catalog.DEFAULT_MODEL),
-            keeps_ids=official or str(extra.get("external_task_ids")).lower() == "true",
+            # Read at Kling's own hosts too: a value that makes no sense should not lie in wait for a relay.
+            keeps_ids=_switch(extra, "external_task_ids") or official,
             max_concurrency=_number(extra, "max_concurrency", int),
             max_qps=_number(extra, "max_qps", float) or MAX_QPS,
         )
@@ -139,6 +140,18 @@ def _number(extra: dict[str, Any], name: str, to: Callable[[Any], T]) -> T | Non
             f"The connection's extra {name!r} must be a number above 0, got {value!r}. Nothing was bought."
         )
     return number
+
+
+def _switch(extra: dict[str, Any], name: str) -> bool:
+    """``true`` or ``false``, as it is or as a word; false where it is not set."""
+    value = extra.get(name)
+    known = {"": False, "false": False, "true": True}
+    word = "" if value is None else str(value).strip().lower()
+    if word not in known:
+        raise KlingInputError(
+            f"The connection's extra {name!r} must be true or false, got {value!r}. Nothing was bought."
+        )
+    return known[word]
 
 
 def _verify(extra: dict[str, Any]) -> bool | str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 from asgiref.sync import sync_to_async
 
 from airflow_provider_kling.api import costs, flows, submission
@@ -25,6 +25,7 @@ from airflow_provider_kling.exceptions import (
     KlingAPIError,
     KlingError,
     KlingInputError,
+    KlingNoConnectionError,
     KlingTaskNotFoundError,
 )
 from airflow_provider_kling.get_provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
@@ -40,7 +41,8 @@ class KlingHook(BaseHook):
     Connection: ``password`` alone is an API key, ``login`` and ``password`` are AccessKey and SecretKey.
     ``host`` is the base URL with its path, ``https://api-singapore.klingai.com`` by default.
     Extra: ``model_name``, ``prompt_max_chars``, ``negative_prompt_max_chars``, ``max_concurrency``,
-    ``timeout`` (seconds), ``proxy``, ``verify``.
+    ``max_qps`` (requests a second), ``external_task_ids`` (``true``: this relay keeps them unique, as Kling
+    does), ``timeout`` (seconds), ``proxy``, ``verify``.
 
     Methods raise :class:`~airflow_provider_kling.exceptions.KlingError`; its class says whether anything was
     bought and whether a retry helps.
@@ -83,11 +85,18 @@ class KlingHook(BaseHook):
     def read_connection(self) -> KlingConnection:
         """Read the connection, once. Blocking: on an event loop, call it through ``sync_to_async``.
 
-        :raises AirflowNotFoundException: no such connection.
+        :raises KlingNoConnectionError: Airflow has none of this id now; a retry may help.
         :raises KlingInputError: the connection has no usable key, host or extra.
         """
         if self._connection is None:
-            self._connection = KlingConnection.read(self.get_connection(self.kling_conn_id))
+            try:
+                found = self.get_connection(self.kling_conn_id)
+            except AirflowNotFoundException as e:
+                raise KlingNoConnectionError(
+                    f"kling_conn_id: there is no connection {self.kling_conn_id!r}. Nothing was bought; "
+                    "create it (type kling), or correct the id."
+                ) from e
+            self._connection = KlingConnection.read(found)
         return self._connection
 
     def get_conn(self) -> KlingClient:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_kling.boundary import airflow_errors
-from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
+from airflow_provider_kling.links import KlingVideoLink, nothing_pushed_yet, push_task
 from airflow_provider_kling.version_compat import set_retry_policy
 
 if TYPE_CHECKING:
@@ -85,6 +83,7 @@ class KlingDownloadOperator(BaseOperator):
         from airflow_provider_kling.hooks.kling import KlingHook
         from airflow_provider_kling.landing.landing import Landing
 
+        nothing_pushed_yet(self)
         with airflow_errors():
             landing = Landing.of(
                 self.output_path, self.object_storage_conn_id, self.overwrite, self.watermark
@@ -92,10 +91,10 @@ class KlingDownloadOperator(BaseOperator):
             landing.check()
             hook = KlingHook(self.kling_conn_id)
             task = self._find(hook)
-            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
+            push_task(self, context, task.summary())
             delivery = Delivery(self, landing, Request(), counted=False)
             self._summary = delivery.deliver(context, hook, task)
-            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=self._summary)
+            push_task(self, context, self._summary)
             return self._summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
@@ -105,37 +104,18 @@ class KlingDownloadOperator(BaseOperator):
         return openlineage_facets(self._summary)
 
     def _find(self, hook: KlingHook) -> GenerationTask:
-        from airflow_provider_kling.api.tasks import GenerationTask
-        from airflow_provider_kling.exceptions import (
-            KlingInputError,
-            KlingLandingError,
-            KlingTaskNotFoundError,
-        )
+        from airflow_provider_kling.exceptions import KlingLandingError, KlingTaskNotFoundError
+        from airflow_provider_kling.operators.reference import TaskReference
 
-        given = _read(self.task)
-        task = None
-        if isinstance(given, Mapping):
-            try:
-                task = GenerationTask.from_summary(dict(given))
-            except ValueError as e:
-                raise KlingInputError(
-                    f"task: it is neither an id nor what KlingText2VideoOperator returns ({e}). Nothing was "
-                    "bought."
-                ) from e
-            if task.videos:
-                return task
-        task_id, kind = (task.task_id, task.kind.value) if task else (str(given or "").strip(), self.kind)
-        if task_id in ("", "None"):
-            raise KlingInputError(
-                f"task: it is empty, got {self.task!r} after rendering. Nothing was bought."
-            )
+        given = TaskReference.read(self.task, "task")
+        if given.task is not None and given.task.videos:
+            return given.task
+        task_id, kind = given.task_id, given.task.kind.value if given.task else self.kind
         try:
             task = hook.get_task(task_id, kind)
         except KlingTaskNotFoundError as e:
             raise KlingLandingError(
-                f"Kling has no task {task_id!r} ({kind}): the id is mistyped or of another account, or it "
-                "was made more than 30 days ago, after which Kling clears videos. Retrying will not help. "
-                f"{e}",
+                f"Kling has no task {task_id!r} ({kind}): there is nothing to land. {e}",
                 task_id=task_id,
                 hopeless=True,
             ) from e
@@ -146,14 +126,3 @@ class KlingDownloadOperator(BaseOperator):
                 task_id=task_id,
             )
         return task
-
-
-def _read(task: Any) -> Any:
-    """A dict that a template has turned into text becomes a dict again."""
-    if isinstance(task, str) and task.lstrip().startswith("{"):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return parse(task)
-            except (ValueError, SyntaxError):
-                continue
-    return task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_kling.boundary import airflow_errors
-from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
+from airflow_provider_kling.boundary import airflow_errors, backstop
+from airflow_provider_kling.links import KlingVideoLink, nothing_pushed_yet, push_task
 from airflow_provider_kling.version_compat import set_retry_policy
 
 if TYPE_CHECKING:
@@ -19,12 +18,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_kling.api.tasks import GenerationTask
     from airflow_provider_kling.hooks.kling import KlingHook
-    from airflow_provider_kling.landing.landing import Landing
-    from airflow_provider_kling.purchase import Purchase
-
-#: Seconds by which Airflow's own timeout of a deferral is later than the trigger's deadline: Airflow's
-#: skips ``execute_complete`` and its message.
-BACKSTOP_SECONDS = 300.0
 
 #: Arguments that are fields of the request.
 REQUEST_FIELDS = (
@@ -64,7 +57,9 @@ class KlingText2VideoOperator(BaseOperator):
     Fields of the request, all templated; source: Kling API reference, "Text to Video":
 
     :param model_name: else the connection's ``model_name``, else ``kling-v2-6``.
-    :param prompt: at most 2500 characters; the name of a ``.prompt``, ``.txt`` or ``.md`` file is read.
+    :param prompt: at most 2500 characters. One that ends in ``.prompt``, ``.txt`` or ``.md`` is taken for the
+        name of a file, which is read (Airflow's ``template_ext``); a space or a full stop after it makes it
+        a prompt again.
     :param negative_prompt: what to avoid.
     :param cfg_scale: 0 to 1 (v1 models).
     :param mode: ``std``, ``pro`` or ``4k``.
@@ -214,6 +209,7 @@ class KlingText2VideoOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit or adopt, then wait as asked."""
+        nothing_pushed_yet(self)
         now = time.time()
         with airflow_errors(context["ti"].try_number):
             return self._execute(context, now, self._within(now, now + self.capacity_timeout))
@@ -222,6 +218,7 @@ class KlingText2VideoOperator(BaseOperator):
         """Resume when it is this task's turn to submit: on a new operator, as ``execute_complete``."""
         from airflow_provider_kling.triggers.slot import times_of_event
 
+        nothing_pushed_yet(self)
         with airflow_errors(context["ti"].try_number):
             return self._execute(context, *times_of_event(event))
 
@@ -229,89 +226,26 @@ class KlingText2VideoOperator(BaseOperator):
         from airflow_provider_kling.delivery import landing_of
         from airflow_provider_kling.hooks.kling import KlingHook
         from airflow_provider_kling.landing.landing import NothingToBuyError
+        from airflow_provider_kling.operators.capacity import SlotWait
+        from airflow_provider_kling.purchase import buying_of
 
         landing = landing_of(self)
         if landing is not None:
             landing.check()
         hook = KlingHook(self.kling_conn_id)
         try:
-            purchase = self._get(context, hook, landing, queued_at, queue_deadline)
+            buy = buying_of(self, context, hook, landing)
+            purchase = SlotWait(self, queued_at, queue_deadline).get(buy)
         except NothingToBuyError as e:
             raise AirflowSkipException(str(e)) from e
         task = self._submitted = purchase.task
-        context["ti"].xcom_push(key=TASK_XCOM_KEY, value=task.summary())
+        push_task(self, context, task.summary())
         if task.ended or not self.wait_for_completion:
             return self._finish(context, hook, task)
         deadline = self._deadline(purchase.submitted_at, adopted=not purchase.bought)
         if self.deferrable:
             self._defer(task, deadline)
-        return self._finish(context, hook, self._wait(hook, task, deadline))
-
-    def _get(
-        self,
-        context: Context,
-        hook: KlingHook,
-        landing: Landing | None,
-        queued_at: float,
-        queue_deadline: float,
-    ) -> Purchase:
-        """Adopt or buy; while the account has no free slot, wait for one. That uses no retry."""
-        from airflow_provider_kling.api.polling import SLOT_PAUSE
-        from airflow_provider_kling.api.requests import Text2VideoRequest
-        from airflow_provider_kling.cost import check_budget
-        from airflow_provider_kling.exceptions import KlingConcurrencyError
-        from airflow_provider_kling.purchase import Buyer
-
-        request = Text2VideoRequest(**{name: getattr(self, name) for name in REQUEST_FIELDS})
-        self.model_name = request.model_name or hook.read_connection().model_name
-        priced = request.model_copy(update={"model_name": self.model_name})
-        # Not before something has to be bought: what is there costs nothing. Once, however often it is tried.
-        affordable = functools.cache(lambda: check_budget(priced, self.max_units))
-
-        def before_create() -> None:
-            # Each time: another task may have landed its file there while this one waited for a slot.
-            if landing is not None:
-                landing.check_free()
-            affordable()
-
-        buyer = Buyer(context, hook, self.retries or 0, self.on_clear, self.take, before_create)
-        waiting = False
-        while True:
-            try:
-                return buyer.get(request)
-            except KlingConcurrencyError as e:
-                left = queue_deadline - time.time()
-                if left <= 0:
-                    raise KlingConcurrencyError(
-                        f"No slot became free within {time.time() - queued_at:.0f} s (capacity_timeout, or "
-                        "execution_timeout). Nothing was bought. A retry waits as long again; raise it, or "
-                        f"use a pool. {e}",
-                        code=e.code,
-                        http_status=e.http_status,
-                        request_id=e.request_id,
-                    ) from e
-                if not waiting:
-                    self.log.info(
-                        "No free slot, nothing bought yet: waiting for one, at most %.0f s. %s", left, e
-                    )
-                waiting = True
-                if self.deferrable:
-                    self._defer_for_slot(queued_at, queue_deadline)
-                time.sleep(min(SLOT_PAUSE, left))
-
-    def _defer_for_slot(self, queued_at: float, queue_deadline: float) -> None:
-        from airflow_provider_kling.triggers.slot import KlingSlotTrigger
-
-        self.defer(
-            trigger=KlingSlotTrigger(
-                kling_conn_id=self.kling_conn_id,
-                model_name=self.model_name or "",
-                since=queued_at,
-                deadline=queue_deadline,
-            ),
-            method_name="execute_resubmit",
-            timeout=timedelta(seconds=max(0.0, queue_deadline - time.time()) + BACKSTOP_SECONDS),
-        )
+        return self._finish(context, hook, self._wait(hook, task, deadline), told=True)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Resume when the trigger has fired: on a new operator, so all that is known is in the event."""
@@ -367,7 +301,7 @@ class KlingText2VideoOperator(BaseOperator):
                 model_name=self.model_name or "",
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + BACKSTOP_SECONDS),
+            timeout=backstop(deadline),
         )
 
     def _wait(self, hook: KlingHook, task: GenerationTask, deadline: float) -> GenerationTask:
@@ -376,21 +310,28 @@ class KlingText2VideoOperator(BaseOperator):
         plan = WaitPlan(self.poll_interval, deadline)
         return hook.wait(task.task_id, plan, task.kind.value, first_pause=self.poll_interval)
 
-    def _finish(self, context: Context, hook: KlingHook, task: GenerationTask) -> dict[str, Any]:
-        """Keep the last state for the link on the task page; fail if Kling did; land the videos."""
+    def _finish(
+        self, context: Context, hook: KlingHook, task: GenerationTask, *, told: bool = False
+    ) -> dict[str, Any]:
+        """Keep the last state for the link on the task page; fail if Kling did; land the videos.
+
+        :param told: that it has ended stands in this log already.
+        """
         from airflow_provider_kling.api.errors import check_ended_well
         from airflow_provider_kling.delivery import delivery_of
         from airflow_provider_kling.landing.download import shown
 
         self._submitted = task
         summary = task.summary()
-        context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
+        push_task(self, context, summary)
         if task.ended:
+            if not told:
+                hook.log_status(task)
             check_ended_well(task)
             addresses = ", ".join(shown(video.url) for video in task.videos)
-            self.log.info("Task %s succeeded: %s", task.task_id, addresses)
+            self.log.info("Made by task %s: %s", task.task_id, addresses)
             summary = self._result = delivery_of(self, hook, task).deliver(context, hook, task)
-            context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
+            push_task(self, context, summary)
         return summary
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -14,15 +13,20 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_kling.boundary import airflow_errors
+from airflow_provider_kling.boundary import airflow_errors, backstop
 from airflow_provider_kling.exceptions import KlingTaskFailedError, KlingTaskTimeoutError
-from airflow_provider_kling.links import TASK_XCOM_KEY, KlingVideoLink
-from airflow_provider_kling.operators.text2video import BACKSTOP_SECONDS
+from airflow_provider_kling.links import KlingVideoLink, nothing_pushed_yet, push_task
+from airflow_provider_kling.operators.reference import TaskReference
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_kling.api.tasks import GenerationTask
+
+#: Seconds. Airflow's sensors may poke without a pause; a triggerer, which serves all tasks, must not.
+SHORTEST_POLL = 1.0
 
 
 class KlingTaskSensor(BaseSensorOperator):
@@ -31,21 +35,25 @@ class KlingTaskSensor(BaseSensorOperator):
     Returns (XCom) the same dict as ``KlingText2VideoOperator``. A task that failed at Kling fails the sensor
     at once: waiting or retrying can't mend it.
 
-    :param kling_task_id: Kling's id or the external id (templated).
-    :param kind: what it makes: ``text2video``, ``image2video``, ... (templated).
+    :param kling_task_id: Kling's id, the external id, or what ``KlingText2VideoOperator`` returned
+        (templated).
+    :param kind: what it makes: ``text2video``, ``image2video``, ... (templated); if not given, what
+        ``kling_task_id`` says, else ``text2video``.
     :param kling_conn_id: the connection (templated).
     :param deferrable: wait in the triggerer; ``mode`` does not matter then.
+    :param poke_interval: seconds or timedelta between looks; in the triggerer 1 s at least.
     """
 
     template_fields: Sequence[str] = ("kling_task_id", "kind", "kling_conn_id")
+    template_fields_renderers = {"kling_task_id": "json"}  # noqa: RUF012 - Airflow's own convention
     operator_extra_links = (KlingVideoLink(),)
     ui_color = "#e8f0e4"
 
     def __init__(
         self,
         *,
-        kling_task_id: str,
-        kind: str = "text2video",
+        kling_task_id: str | dict[str, Any],
+        kind: str | None = None,
         kling_conn_id: str = "kling_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 10.0,
@@ -65,17 +73,18 @@ class KlingTaskSensor(BaseSensorOperator):
             return done.xcom_value if isinstance(done, PokeReturnValue) else None
         from airflow_provider_kling.triggers.task import KlingTaskTrigger
 
+        task_id, kind = self._given()
         deadline = time.time() + self.timeout
         self.defer(
             trigger=KlingTaskTrigger(
                 kling_conn_id=self.kling_conn_id,
-                kling_task_id=self.kling_task_id,
-                kind=self.kind,
-                poll_interval=self.poke_interval,
+                kling_task_id=task_id,
+                kind=kind,
+                poll_interval=max(SHORTEST_POLL, self.poke_interval),
                 deadline=deadline,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + BACKSTOP_SECONDS),
+            timeout=backstop(deadline),
         )
         return None
 
@@ -84,10 +93,11 @@ class KlingTaskSensor(BaseSensorOperator):
         from airflow_provider_kling.api.flows import TRANSIENT
         from airflow_provider_kling.hooks.kling import KlingHook
 
+        nothing_pushed_yet(self)
         with airflow_errors():
             hook = KlingHook(self.kling_conn_id)
             try:
-                task = hook.get_task(self.kling_task_id, self.kind)
+                task = hook.get_task(*self._given())
             except TRANSIENT as e:
                 hook.log_trouble(e)
                 return False
@@ -101,6 +111,8 @@ class KlingTaskSensor(BaseSensorOperator):
         from airflow_provider_kling.api.tasks import GenerationTask
         from airflow_provider_kling.triggers.task import task_of_event
 
+        # Before the end a sensor has nothing to push: neither had the phase before this one.
+        nothing_pushed_yet(self)
         with airflow_errors():
             try:
                 summary = task_of_event(event)
@@ -108,11 +120,17 @@ class KlingTaskSensor(BaseSensorOperator):
                 raise AirflowSensorTimeout(str(e)) from e
             return self._finish(context, GenerationTask.from_summary(summary))
 
+    def _given(self) -> tuple[str, str]:
+        """The rendered id and kind."""
+        given = TaskReference.read(self.kling_task_id, "kling_task_id")
+        kind = self.kind or (given.task.kind.value if given.task else "text2video")
+        return given.task_id, kind
+
     def _finish(self, context: Context, task: GenerationTask) -> dict[str, Any]:
         from airflow_provider_kling.api.errors import check_ended_well
 
         summary = task.summary()
-        context["ti"].xcom_push(key=TASK_XCOM_KEY, value=summary)
+        push_task(self, context, summary)
         try:
             check_ended_well(task)
         except KlingTaskFailedError as e:

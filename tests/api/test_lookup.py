@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.flows import READ_ATTEMPTS, Flow, Outcome
-from airflow_provider_kling.api.lookup import GENERATIONS_SEARCHED, TAKEN_LOOKS, Books
+from airflow_provider_kling.api.lookup import GENERATIONS_SEARCHED, TAKEN_LOOKS, Books, unknown
 from airflow_provider_kling.api.submission import Submission, is_spent, submit
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus
 from airflow_provider_kling.emulator import Emulator, Fault, ManualClock
@@ -287,3 +287,12 @@ def test_an_id_that_is_taken_and_cannot_be_found_is_told_from_a_cleared_one() ->
 
 def test_a_task_without_times_never_expires() -> None:
     assert replace(task(TaskStatus.SUCCEEDED, 1), created_at=None).expires_at is None
+
+
+@pytest.mark.parametrize(
+    "why", ["It was lost", "It was lost.", "The look-up failed: 5000: trouble. A retry may."]
+)
+def test_an_unknown_outcome_reads_as_sentences_whatever_it_quotes(why: str) -> None:
+    assert f"was bought. {why.removesuffix('.')}. Nothing was sent again. A retry" in str(
+        unknown("mine", why)
+    )

@@ -47,14 +47,14 @@ def test_every_mode_and_duration_of_a_model_passes(model: catalog.Model) -> None
         (
             "kling-v2-master",
             {"mode": "std"},
-            "mode: 'std' is not accepted by kling-v2-master (allowed: no mode",
+            "mode: kling-v2-master takes no mode; leave it out",
         ),
         (
             "kling-v2-6",
             {"cfg_scale": 0.5},
-            "cfg_scale: 0.5 is not accepted by kling-v2-6 (allowed: no cfg_scale)",
+            "cfg_scale: kling-v2-6 takes no cfg_scale; leave it out",
         ),
-        ("kling-v3", {"cfg_scale": 0}, "cfg_scale: 0.0 is not accepted by kling-v3"),
+        ("kling-v3", {"cfg_scale": 0}, "cfg_scale: kling-v3 takes no cfg_scale"),
         (
             "kling-v2-6",
             {"sound": "on"},
@@ -80,7 +80,7 @@ def test_every_mode_and_duration_of_a_model_passes(model: catalog.Model) -> None
         (
             "kling-v2-6",
             {"multi_shot": True, "shot_type": "intelligence"},
-            "multi_shot: True is not accepted by kling-v2-6 (allowed: no multi_shot)",
+            "multi_shot: kling-v2-6 takes no multi_shot; leave it out",
         ),
     ],
 )
@@ -119,6 +119,17 @@ def test_an_unknown_model_passes_with_a_warning_and_unchecked() -> None:
     (warning,) = check("kling-v9", duration=60, mode="8k", cfg_scale=1, camera_control=CAMERA)
     assert "'kling-v9' is not one this version knows" in warning
     assert "kling-v2-6" in warning
+
+
+@pytest.mark.parametrize("typed", ["kling-v2.6", "Kling-V2-6", "kling_v2_6", "kling-2-6", "klingv26"])
+def test_a_misspelt_model_is_told_what_was_meant(typed: str) -> None:
+    (warning,) = check(typed)
+    assert warning.endswith("sending it unchecked; did you mean 'kling-v2-6'?")
+
+
+@pytest.mark.parametrize("newer", ["kling-v9", "kling-v2-7", "kling-v3-1", "sora"])
+def test_a_model_of_tomorrow_is_not_taken_for_a_misspelling(newer: str) -> None:
+    assert "did you mean" not in check(newer)[0]
 
 
 @pytest.mark.parametrize(

@@ -119,15 +119,15 @@ def test_two_statuses_are_final(status: TaskStatus) -> None:
 def test_a_line_for_the_log_says_how_long_it_took_to_get_there() -> None:
     made = datetime(2026, 11, 1, tzinfo=timezone.utc)
     task = GenerationTask("900", TaskKind.TEXT2VIDEO, TaskStatus.PROCESSING)
-    assert task.described() == "Task 900 is processing."
+    assert task.described() == "Kling task 900: processing."
     aged = replace(task, created_at=made, updated_at=made + timedelta(seconds=83.4))
-    assert aged.described() == "Task 900 is processing, 83 s after it was submitted."
+    assert aged.described() == "Kling task 900: processing, 83 s after it was ordered."
     # Two clocks at the service need not agree.
-    assert (
-        replace(aged, updated_at=made - timedelta(seconds=1))
-        .described()
-        .endswith("0 s after it was submitted.")
-    )
+    early = replace(aged, updated_at=made - timedelta(seconds=1))
+    assert early.described() == "Kling task 900: processing, 0 s after it was ordered."
+    assert replace(aged, status=TaskStatus.SUCCEEDED).described() == "Kling task 900: succeeded after 83 s."
+    assert replace(aged, status=TaskStatus.FAILED).described() == "Kling task 900: failed after 83 s."
+    assert replace(aged, status=TaskStatus.SUBMITTED).described() == "Kling task 900: submitted."
 
 
 def test_a_summary_of_a_landed_video_reads_back() -> None:

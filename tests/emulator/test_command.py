@@ -29,8 +29,8 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, 
     with process:
         try:
             for line in process.stdout:
-                if line.startswith("AIRFLOW_CONN_KLING_DEFAULT="):
-                    (word,) = shlex.split(line)
+                if line.startswith("export AIRFLOW_CONN_KLING_DEFAULT="):
+                    _, word = shlex.split(line)
                     break
             yield process, json.loads(word.partition("=")[2])
         finally:
@@ -81,20 +81,47 @@ def test_a_busy_port_is_one_clear_message_and_exit_code_2(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        ["--port", "70000"],
-        ["--port", "x"],
-        ["--concurrency", "0"],
-        ["--seconds-per-video", "-1"],
-        ["--access-key", "alone"],
+        (["--port", "70000"], "'70000' is not a port: a whole number from 0 to 65535"),
+        (["--port", "x"], "'x' is not a port: a whole number from 0 to 65535"),
+        (["--concurrency", "0"], "'0' is not a whole number from 1"),
+        (["--concurrency", "some"], "'some' is not a whole number from 1"),
+        (["--seconds-per-video", "-1"], "'-1' is not a number of seconds from 0 to 86400"),
+        (["--seconds-per-video", "nan"], "'nan' is not a number of seconds"),
+        (["--access-key", "alone"], "belong together"),
     ],
 )
-def test_wrong_arguments_are_exit_code_2(arguments, capsys):
+def test_wrong_arguments_are_exit_code_2_and_said_in_words(arguments, says, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert "usage:" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "usage:" in error
+    assert says in error
+
+
+def test_help_says_where_the_key_goes(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "goes into the Airflow connection's password" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", ""])
+def test_a_host_that_others_reach_is_warned_about(host):
+    with started("--host", host) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        warning = process.stderr.read()
+    assert warning.startswith(f"Warning: {host or 'every address'} is not loopback: anybody on the network")
+    assert warning.count("\n") == 1
+
+
+def test_the_printed_line_can_be_pasted_into_a_shell():
+    (line,) = connection_lines(Settings(api_key="it's a key"), "http://127.0.0.1:1/kling")
+    show = f"{line}\nsh -c 'printenv AIRFLOW_CONN_KLING_DEFAULT'"
+    done = subprocess.run(["/bin/sh", "-c", show], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["password"] == "it's a key"
 
 
 def test_an_account_with_both_kinds_of_keys_has_a_line_for_each():
@@ -105,7 +132,7 @@ def test_an_account_with_both_kinds_of_keys_has_a_line_for_each():
         "extra": {"external_task_ids": True},
     }
     lines = connection_lines(settings, "http://127.0.0.1:1/kling")
-    assert [json.loads(shlex.split(line)[0].partition("=")[2]) for line in lines] == [
+    assert [json.loads(shlex.split(line)[1].partition("=")[2]) for line in lines] == [
         {**common, "password": "k"},
         {**common, "login": "a", "password": "s"},
     ]

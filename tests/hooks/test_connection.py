@@ -131,3 +131,28 @@ def test_kling_is_told_from_a_relay() -> None:
 def test_an_extra_that_makes_no_sense_is_named(extra: dict[str, Any]) -> None:
     with pytest.raises(KlingInputError, match=next(iter(extra))):
         read(extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("given", "keeps"),
+    [
+        (True, True),
+        ("true", True),
+        (" True ", True),
+        (False, False),
+        ("false", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_relay_is_trusted_with_ids_where_its_owner_says_true(given: Any, keeps: bool) -> None:
+    connection = read(host="https://relay.example", extra={"external_task_ids": given})
+    assert connection.keeps_ids is keeps
+    assert read(extra={"external_task_ids": given}).keeps_ids
+
+
+@pytest.mark.parametrize("host", ["https://relay.example", None])
+@pytest.mark.parametrize("given", ["yes", "1", 1, 0, "on", []])
+def test_another_word_for_true_does_not_silently_mean_false(given: Any, host: str | None) -> None:
+    with pytest.raises(KlingInputError, match="'external_task_ids' must be true or false, got .*Nothing was"):
+        read(host=host, extra={"external_task_ids": given})

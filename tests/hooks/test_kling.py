@@ -17,6 +17,7 @@ from airflow_provider_kling.api.tasks import TaskStatus
 from airflow_provider_kling.exceptions import (
     KlingAccountError,
     KlingInputError,
+    KlingNoConnectionError,
     KlingTaskNotFoundError,
 )
 from airflow_provider_kling.hooks.kling import KlingHook
@@ -127,9 +128,19 @@ def test_the_connection_test_is_free(kling: Served) -> None:
 
 
 def test_a_missing_connection_is_told_as_such() -> None:
-    with pytest.raises(AirflowNotFoundException, match="nowhere"):
+    says = "kling_conn_id: there is no connection 'nowhere'. Nothing was bought; create it (type kling)"
+    with pytest.raises(KlingNoConnectionError) as error:
         KlingHook("nowhere").get_task("1")
-    assert "nowhere" in KlingHook("nowhere").test_connection()[1]
+    assert str(error.value).startswith(says)
+    assert isinstance(error.value.__cause__, AirflowNotFoundException)
+    works, message = KlingHook("nowhere").test_connection()
+    assert (works, message) == (False, str(error.value))
+
+
+def test_a_missing_connection_is_not_hopeless_a_secrets_backend_that_is_away_looks_the_same() -> None:
+    with pytest.raises(KlingInputError) as error:
+        asyncio.run(KlingHook("nowhere").aget_task("1"))
+    assert not error.value.hopeless
 
 
 def test_a_secrets_backend_serves_as_well(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -89,3 +90,28 @@ def test_who_is_woken_in_vain_waits_on_from_when_it_began(kling: Served) -> None
 def test_a_slot_event_of_another_version_fails_loudly(event: Any, ti: FakeTaskInstance) -> None:
     with pytest.raises(AirflowException, match="not of version 1"):
         make().execute_resubmit(context_of(ti), event)
+
+
+@pytest.mark.parametrize(("slots", "says"), [(None, "(Kling said 1303: "), (1, "max_concurrency is 1")])
+def test_the_wait_for_a_slot_says_why_and_gives_no_advice_meant_for_a_failure(
+    kling: Served,
+    connect: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capsys: Any,
+    slots: Any,
+    says: str,
+) -> None:
+    connect(
+        host=kling.url,
+        password="emulator-key",
+        extra={"external_task_ids": True, "max_concurrency": slots},
+    )
+    kling.emulator.settings.progress, kling.emulator.settings.concurrency = "looks", 1
+    make(wait_for_completion=False).execute(context_of(FakeTaskInstance()))
+    with caplog.at_level(logging.INFO), pytest.raises(TaskDeferred):
+        make(deferrable=True).execute(context_of(FakeTaskInstance(map_index=1)))
+    # Airflow's own logger prints, on some versions.
+    (line,) = [x for x in (caplog.text + capsys.readouterr().out).splitlines() if "No free slot" in x]
+    assert says in line
+    assert "retry" not in line
+    assert "pool" not in line.replace("over resource pack", "")

@@ -91,8 +91,9 @@ def test_a_video_of_more_than_thirty_days_ago_says_so(
 ) -> None:
     made = summary_of(kling)
     kling.emulator.expire()
-    with pytest.raises(AirflowFailException, match="30 days"):
+    with pytest.raises(AirflowFailException, match="30 days") as error:
         download(ti, task=made["task_id"] if as_id else made, output_path=str(tmp_path))
+    assert str(error.value).lower().count("retrying will not help") == 1
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def test_a_video_of_more_than_thirty_days_ago_says_so(
         ("None", "task: it is empty"),
         ({"schema": 99}, "task: it is neither an id nor"),
         ("{'schema': 99}", "task: it is neither an id nor"),
+        (["900"], "task: it is neither an id nor"),
     ],
 )
 def test_a_task_that_is_none_is_refused(

@@ -244,7 +244,7 @@ def test_a_signature_in_an_address_is_not_logged(
     assert signature
     # Airflow's own logger prints, on some versions.
     said = caplog.text + capsys.readouterr().out
-    assert f"succeeded: {address}" in said
+    assert f"Made by task {ti.xcoms['kling_task']['task_id']}: {address}" in said
     assert signature not in said
 
 

@@ -71,8 +71,9 @@ def test_a_prompt_that_the_content_policy_refuses_buys_nothing(kling: Served, ti
 
 
 def test_without_a_connection_the_message_names_it(monkeypatch: pytest.MonkeyPatch, ti: Any) -> None:
-    with pytest.raises(AirflowException, match="nowhere"):
+    with pytest.raises(AirflowException, match="^kling_conn_id: there is no connection 'nowhere'") as error:
         make(kling_conn_id="nowhere").execute(context_of(ti))
+    assert not isinstance(error.value, AirflowFailException)
 
 
 def test_a_connection_without_a_key_says_where_it_goes(

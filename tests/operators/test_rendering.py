@@ -47,6 +47,18 @@ def test_a_prompt_may_be_a_file_and_is_a_template_itself(tmp_path: Path, ending:
     assert render(operator, run_id="r1").prompt == "A fox on r1"
 
 
+@pytest.mark.parametrize("after", [" ", "."])
+@pytest.mark.parametrize("ending", [".prompt", ".txt", ".md"])
+def test_a_prompt_that_ends_like_a_file_stays_a_prompt_with_a_space_or_a_stop(
+    ending: str, after: str
+) -> None:
+    with dag():
+        operator = KlingText2VideoOperator(
+            task_id="make", prompt=f"A fox reads {{{{ run_id }}}}{ending}{after}"
+        )
+    assert render(operator, run_id="notes").prompt == f"A fox reads notes{ending}{after}"
+
+
 def test_native_rendering_keeps_types() -> None:
     with dag(render_template_as_native_obj=True):
         operator = KlingText2VideoOperator(

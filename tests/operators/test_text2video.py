@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -267,3 +268,25 @@ def test_every_request_field_is_a_template_field_and_an_argument() -> None:
     assert set(REQUEST_FIELDS) == set(Text2VideoRequest.model_fields)
     others = {"kling_conn_id", "take", "max_units", "output_path", "object_storage_conn_id"}
     assert set(REQUEST_FIELDS) | others == set(KlingText2VideoOperator.template_fields)
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_the_workers_log_says_once_that_it_succeeded_and_where_it_is(
+    kling: Served, ti: FakeTaskInstance, caplog: pytest.LogCaptureFixture, capsys: Any, deferrable: bool
+) -> None:
+    kling.emulator.settings.progress, kling.emulator.settings.looks = "looks", 2
+    event, operator = None, make(deferrable=deferrable)
+    try:
+        with caplog.at_level(logging.INFO):
+            result = operator.execute(context_of(ti))
+    except TaskDeferred as deferred:
+        event = fired(deferred.trigger)
+        caplog.clear()
+        capsys.readouterr()
+        with caplog.at_level(logging.INFO):
+            result = make(deferrable=True).execute_complete(context_of(ti), event)
+    assert (event is not None) == deferrable
+    # Airflow's own logger prints, on some versions.
+    said = caplog.text + capsys.readouterr().out
+    assert said.count("succeeded") == said.count(f"Kling task {result['task_id']}: succeeded after ") == 1
+    assert said.count(result["videos"][0]["url"]) == 1

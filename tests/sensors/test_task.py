@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_kling.api.catalog import TaskKind
+from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus, Video
 from airflow_provider_kling.hooks.kling import KlingHook
 from airflow_provider_kling.sensors.task import KlingTaskSensor
 from tests.emulator_fixtures import Served
@@ -34,13 +38,16 @@ def submit(prompt: str = "A fox", **fields: Any) -> str:
     return KlingHook().submit(Text2VideoRequest(prompt=prompt, **fields)).task_id
 
 
-def sensor(task_id: str, **arguments: Any) -> KlingTaskSensor:
+def sensor(task_id: Any, **arguments: Any) -> KlingTaskSensor:
     return KlingTaskSensor(
         **{"task_id": "wait", "kling_task_id": task_id, "poke_interval": 0.01, "timeout": 60} | arguments
     )
 
 
 def events_of(deferred: TaskDeferred) -> list[Any]:
+    # A triggerer is spared what a test need not wait for.
+    deferred.trigger.poll_interval = 0.01
+
     async def fire() -> list[Any]:
         return [event.payload async for event in deferred.trigger.run()]
 
@@ -119,10 +126,85 @@ def test_a_task_of_another_account_is_told_as_such(kling: Served, ti: FakeTaskIn
         sensor("424242").execute(context_of(ti))
 
 
-@pytest.mark.parametrize("arguments", [{"kind": "text2opera"}, {"kling_task_id": " "}])
-def test_bad_input_is_told_as_such(kling: Served, ti: FakeTaskInstance, arguments: dict[str, Any]) -> None:
-    with pytest.raises(AirflowFailException, match="kind: 'text2opera'|task_id: it must not be empty"):
-        sensor(**{"task_id": "1"} | arguments).execute(context_of(ti))
+def test_a_kind_that_there_is_not_is_told_as_such(kling: Served, ti: FakeTaskInstance) -> None:
+    with pytest.raises(AirflowFailException, match="kind: 'text2opera' is not one of"):
+        sensor("1", kind="text2opera").execute(context_of(ti))
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("nothing", ["", " ", None, "None"])
+def test_an_empty_id_is_refused_by_the_name_of_its_argument(
+    kling: Served, ti: FakeTaskInstance, nothing: Any, deferrable: bool
+) -> None:
+    with pytest.raises(AirflowFailException, match="^kling_task_id: it is empty, got .*Nothing was bought"):
+        sensor(nothing, deferrable=deferrable).execute(context_of(ti))
+    assert kling.emulator.ledger()["requests_total"] == 0
+
+
+@pytest.mark.parametrize("given", [{"schema": 99}, "{'schema': 99}", ["1"], 1.5])
+def test_what_is_neither_an_id_nor_a_result_is_refused(
+    kling: Served, ti: FakeTaskInstance, given: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match="^kling_task_id: it is neither an id nor"):
+        sensor(given).execute(context_of(ti))
+
+
+def summary(task_id: str, kind: str = "text2video") -> dict[str, Any]:
+    return GenerationTask(task_id, TaskKind(kind), TaskStatus.SUBMITTED).summary()
+
+
+@pytest.mark.parametrize("rendered", [dict, json.dumps, str])
+def test_what_the_operator_returned_is_as_good_as_an_id(
+    kling: Served, ti: FakeTaskInstance, rendered: Callable[..., Any]
+) -> None:
+    task_id = submit()
+    result = sensor(rendered(summary(task_id))).execute(context_of(ti))
+    assert (result["task_id"], result["status"]) == (task_id, "succeeded")
+
+
+def test_what_the_operator_returned_goes_to_the_triggerer_as_an_id(
+    kling: Served, ti: FakeTaskInstance
+) -> None:
+    task_id = submit()
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(summary(task_id), deferrable=True).execute(context_of(ti))
+    trigger = deferred.value.trigger
+    assert (trigger.kling_task_id, trigger.kind) == (task_id, "text2video")
+
+
+def test_an_id_that_native_rendering_made_a_number_is_an_id(kling: Served, ti: FakeTaskInstance) -> None:
+    task_id = submit()
+    assert sensor(int(task_id)).execute(context_of(ti))["task_id"] == task_id  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"), [({}, "image2video"), ({"kind": "video-extend"}, "video-extend")]
+)
+def test_the_kind_is_the_results_unless_one_is_given(
+    ti: FakeTaskInstance, arguments: dict[str, Any], asked: str
+) -> None:
+    kinds: list[str] = []
+
+    class Asked(KlingHook):
+        def get_task(self, task_id: str, kind: str = "") -> GenerationTask:
+            kinds.append(kind)
+            return GenerationTask(
+                task_id, TaskKind(kind), TaskStatus.SUCCEEDED, videos=(Video("v", "http://a/v"),)
+            )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_kling.hooks.kling.KlingHook", Asked)
+        sensor(summary("1", "image2video"), **arguments).execute(context_of(ti))
+    assert kinds == [asked]
+
+
+def test_a_triggerer_is_not_kept_busy_by_a_poke_interval_of_nothing(
+    kling: Served, ti: FakeTaskInstance
+) -> None:
+    for given, used in ((0, 1.0), (30, 30.0)):
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor(submit(), deferrable=True, poke_interval=given).execute(context_of(ti))
+        assert deferred.value.trigger.poll_interval == used
 
 
 def test_an_event_of_another_version_fails_loudly(ti: FakeTaskInstance) -> None:
