@@ -117,7 +117,7 @@ def marked(state: str) -> Scenario:
         stage.until(run, "deferred")
         # Until the triggerer has it, there is nothing to tell of the marking.
         (create,) = stage.creates(run.dag_id)
-        stage.until_log(run, "is processing")
+        stage.until_log(run, ": processing")
         stage.airflow.set_state(run, "make", state)
         stage.until(run, state)
         stage.until_log(run, f"{GOES_ON} {create['task_id']}", "will be billed")

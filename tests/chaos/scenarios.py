@@ -79,7 +79,7 @@ def deferral_stored(stage: Stage) -> None:
 def while_waiting(stage: Stage) -> None:
     """Row 4: killed between two looks."""
     run = stage.start("while_waiting")
-    stage.until_log(run, "is processing")
+    stage.until_log(run, ": processing")
     stage.kill_task(run)
     stage.until(run, "success", tries=2)
     stage.until_log(run, "from try 1, nothing bought.")
