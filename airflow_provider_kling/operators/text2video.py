@@ -255,7 +255,8 @@ class KlingText2VideoOperator(BaseOperator):
 
         with airflow_errors():
             hook = KlingHook(self.kling_conn_id)
-            return self._finish(context, hook, GenerationTask.from_summary(task_of_event(event)))
+            # The trigger's lines stand in the same log, as the page of the task shows it.
+            return self._finish(context, hook, GenerationTask.from_summary(task_of_event(event)), told=True)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """What the OpenLineage provider asks for when the task has succeeded."""
