@@ -64,8 +64,9 @@ class _Lane:
     on_their_way: list[_OnItsWay] = field(default_factory=list)
     #: How many unfinished tasks the account had when one more was refused.
     learned: int = 0
-    refused: bool = False
-    #: One that was woken for a free slot was refused: there are fewer than the owner says.
+    #: One that was woken for a slot that seemed free was refused, since the last look.
+    in_vain: bool = False
+    #: That has happened: there are fewer than the owner says.
     doubted: bool = False
     #: Tasks that were seen to end since the last look.
     freed: int = 0
@@ -74,24 +75,27 @@ class _Lane:
     def join(self, one: Queued, now: float) -> None:
         if not self.waiting:
             self.freed = 0
-        self.refused = True
+        # A refusal is as good as a probe that was refused.
         self.next_probe = now + PROBE_SECONDS
-        back = [each for each in self.on_their_way if each.since == one.since]
-        if back:
-            self.on_their_way.remove(back[0])
-            self.doubted = True
+        for back in [each for each in self.on_their_way if each.since == one.since]:
+            self.on_their_way.remove(back)
+            # What a refused probe says was believed before.
+            self.in_vain |= not back.probe
+            self.doubted |= not back.probe
         self.waiting.append(one)
         self.waiting.sort(key=lambda queued: queued.since)
 
     def learn(self, unfinished: int, now: float) -> None:
         """How many there may be, from how many there are."""
-        if self.refused:
+        if not self.learned:
+            self.learned = unfinished
+        elif self.in_vain:
             # One less than believed at most: a task may have ended since the refusal.
             self.learned = max(unfinished, self.learned - 1)
-            self.refused = False
         elif unfinished > self.learned:
             # More than believed: perhaps even more.
             self.learned, self.next_probe = unfinished, now
+        self.in_vain = False
 
     def wake(self, free: int, now: float) -> None:
         """Wake those that have waited longest."""

@@ -167,6 +167,19 @@ def test_a_number_that_was_learned_too_low_is_mended_though_slots_come_and_go(cl
     assert running >= 9
 
 
+def test_a_probe_that_is_refused_while_a_task_ends_does_not_cost_a_slot(clock: ManualClock) -> None:
+    queue = SlotQueue()
+    first, second = join(queue, 1), join(queue, 2)
+    queue.look(5)
+    clock.advance(PROBE_SECONDS)
+    queue.look(5)
+    assert woken(first, second) == [True, False]
+    # Refused; and before the next look one of the five has ended.
+    again = join(queue, 1)
+    queue.look(4)
+    assert woken(again, second) == [True, False]
+
+
 def test_who_waits_for_a_full_model_does_not_stand_in_the_way_of_another() -> None:
     queue = SlotQueue()
     full, other = join(queue, 1, "kling-v3"), join(queue, 2)
