@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,3 +115,16 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "MAX_BACKOFF", 0.01)
     monkeypatch.setattr(polling, "SLOT_PAUSE", 0.01)
     monkeypatch.setattr(lookup, "LOOK_AGAIN_AFTER", 0.01)
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What was logged by now, each line once: Airflow prints it on some versions, on others it does both."""
+    caplog.set_level(logging.INFO)
+
+    def read() -> str:
+        heard = list(caplog.messages)
+        printed = capsys.readouterr().out.splitlines()
+        return "\n".join([*heard, *(line for line in printed if not any(m and m in line for m in heard))])
+
+    return read

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from decimal import Decimal
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from airflow_provider_kling.api.catalog import TaskKind
 from airflow_provider_kling.api.tasks import GenerationTask, TaskStatus, Video
 from airflow_provider_kling.landing.clip import Landed
 
+AIRFLOW_3 = int(version("apache-airflow").split(".")[0]) >= 3
 TASK = GenerationTask(
     "900",
     TaskKind.TEXT2VIDEO,
@@ -85,6 +87,7 @@ def test_an_alias_gets_an_event_for_each_video_on_an_asset_of_its_own() -> None:
     assert [extra["sha256"] for extra in said] == ["aa", "bb"]
 
 
+@pytest.mark.skipif(not AIRFLOW_3, reason="a dataset's name may be of any length when it is made")
 def test_a_file_that_airflow_takes_for_no_asset_costs_its_event_and_no_more(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -272,20 +271,17 @@ def test_every_request_field_is_a_template_field_and_an_argument() -> None:
 
 @pytest.mark.parametrize("deferrable", [True, False])
 def test_the_log_says_once_that_it_succeeded_and_where_it_is(
-    kling: Served, ti: FakeTaskInstance, caplog: pytest.LogCaptureFixture, capsys: Any, deferrable: bool
+    kling: Served, ti: FakeTaskInstance, logged: Callable[[], str], deferrable: bool
 ) -> None:
     kling.emulator.settings.progress, kling.emulator.settings.looks = "looks", 2
     event, operator = None, make(deferrable=deferrable)
     try:
-        with caplog.at_level(logging.INFO):
-            result = operator.execute(context_of(ti))
+        result = operator.execute(context_of(ti))
     except TaskDeferred as deferred:
-        with caplog.at_level(logging.INFO):
-            # On the page of a task stands what its trigger said too.
-            event = fired(deferred.trigger)
-            result = make(deferrable=True).execute_complete(context_of(ti), event)
+        # On the page of a task stands what its trigger said too.
+        event = fired(deferred.trigger)
+        result = make(deferrable=True).execute_complete(context_of(ti), event)
     assert (event is not None) == deferrable
-    # Airflow's own logger prints, on some versions.
-    said = caplog.text + capsys.readouterr().out
+    said = logged()
     assert said.count("succeeded") == said.count(f"Kling task {result['task_id']}: succeeded after ") == 1
     assert said.count(result["videos"][0]["url"]) == 1
