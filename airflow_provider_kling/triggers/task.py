@@ -88,7 +88,9 @@ class KlingTaskTrigger(BaseTrigger):
         except KlingTaskTimeoutError as e:
             event |= {"outcome": "timeout", "message": str(e)}
         except KlingError as e:
-            event |= {"outcome": "error", "message": str(e), "hopeless": e.hopeless}
+            # Such words are for the time before a purchase; here a video is being made.
+            message = str(e).replace("Nothing was bought", "The wait itself bought nothing")
+            event |= {"outcome": "error", "message": message, "hopeless": e.hopeless}
         except Exception as e:
             # E.g. the connection was deleted. A retry looks the task up, so nothing is lost.
             self.log.exception("The wait for task %s broke off.", self.kling_task_id)

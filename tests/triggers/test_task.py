@@ -108,6 +108,8 @@ def test_a_deleted_connection_ends_the_wait_and_a_retry_may_mend_it(kling: Serve
     event = fire(trigger("1", kling_conn_id="gone"))
     assert (event["outcome"], event["hopeless"]) == ("error", False)
     assert "gone" in event["message"]
+    # The video exists by then, and is billed.
+    assert "Nothing was bought" not in event["message"]
 
 
 def test_cancelling_it_is_quiet_and_reads_nothing_more(kling: Served) -> None:
